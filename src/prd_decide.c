@@ -1,0 +1,883 @@
+
+/*
+ * From a request to a verdict.  The order of things, the same for one limit
+ * and for several:
+ *
+ *   find     the client's slot, or a new one, or the overflow bucket
+ *   terms    envelope (learned, baseline or newcomer's), elasticity
+ *   demand   v, the backlog of a bucket that refuses nothing, and its peak
+ *   judge    prd_bucket_judge(), the newcomer key's bucket too
+ *   charge   CAS on the bucket(s), then the pool
+ */
+
+
+#include "prd_decide.h"
+
+
+static void prd_decide_find(prd_view_t *view, const prd_policy_t *policy,
+    uint64_t tag, uint32_t now_ms, prd_answer_t *answer, uint32_t *slot);
+static void prd_decide_terms(prd_view_t *view, const prd_policy_t *policy,
+    const prd_ask_t *ask, uint64_t env, uint32_t cost, prd_answer_t *answer,
+    prd_terms_t *t);
+static void prd_decide_demand(prd_view_t *view, const prd_policy_t *policy,
+    uint32_t slot, uint64_t env, uint32_t cost, uint32_t now_ms);
+static void prd_decide_admitted(prd_view_t *view, uint32_t slot,
+    uint32_t cost, int charged);
+
+
+static inline uint64_t
+prd_load(prd_word_t *w)
+{
+    return atomic_load_explicit(w, memory_order_relaxed);
+}
+
+
+/* Bit of the slot's bucket: the thread looks only at buckets with demand. */
+
+static inline void
+prd_decide_dirty(prd_view_t *view, uint32_t slot)
+{
+    uint32_t  b = slot / PRD_WAYS;
+
+    if (b < view->table.nbuckets) {
+        (void) atomic_fetch_or_explicit(&view->dirty[b / 64],
+                                        1ull << (b % 64),
+                                        memory_order_relaxed);
+    }
+}
+
+
+static void
+prd_decide_find(prd_view_t *view, const prd_policy_t *policy, uint64_t tag,
+    uint32_t now_ms, prd_answer_t *answer, uint32_t *slot)
+{
+    unsigned  evicted;
+
+    (void) policy;
+
+    *slot = prd_table_find(&view->table, tag);
+
+    if (*slot != PRD_NO_SLOT) {
+        return;
+    }
+
+    evicted = 0;
+
+    if (prd_table_insert(&view->table, tag, now_ms, slot, &evicted)
+        == PRD_OK)
+    {
+        prd_zone_add(view, PRD_CNT_INSERTED, 1);
+
+        if (evicted) {
+            prd_zone_add(view, PRD_CNT_EVICTED, 1);
+        }
+
+        return;
+    }
+
+    /*
+     * No slot may be taken: all who have none share one newcomer's bucket.
+     * Never a fresh bucket each, never a blanket refusal.
+     */
+
+    *slot = prd_zone_slots(view);
+    answer->full = 1;
+    prd_zone_add(view, PRD_CNT_EXHAUSTED, 1);
+}
+
+
+/*
+ * The terms of the verdict (the reference's section "The verdict").  env is
+ * the slot's published envelope; depth 0 means nothing learned.
+ */
+
+static void
+prd_decide_terms(prd_view_t *view, const prd_policy_t *policy,
+    const prd_ask_t *ask, uint64_t env, uint32_t cost, prd_answer_t *answer,
+    prd_terms_t *t)
+{
+    int32_t              e;
+    uint32_t             rate, depth, trust, surge, k;
+    uint64_t             newcomer, r, b, bound, m, debt;
+    prd_zone_t          *zone;
+    const prd_params_t  *p;
+
+    zone = view->zone;
+    p = &policy->params;
+
+    t->unit = policy->unit;
+    t->cost = cost;
+    t->limit = ask->burst + t->unit;
+    t->free = ask->delay == PRD_NODELAY ? t->limit
+              : (uint32_t) prd_min((uint64_t) ask->delay + t->unit,
+                                   UINT32_MAX);
+
+    trust = prd_env_trust(env);
+    depth = prd_env_depth_code(env);
+
+    t->learned = depth && p->learn == PRD_LEARN_ON
+                 && atomic_load_explicit(&zone->warm, memory_order_relaxed);
+
+    if (t->learned || ask->rate == 0) {
+        newcomer = prd_load(&zone->newcomer);
+        rate = prd_env_rate_code(newcomer);
+
+        if (t->learned) {
+
+            /* codes compare like the numbers they stand for */
+
+            if (p->floor_none || ask->rate) {
+                rate = prd_env_rate_code(env);
+
+            } else {
+                rate = prd_max(rate, prd_env_rate_code(env));
+                depth = prd_max(depth, prd_env_depth_code(newcomer));
+            }
+
+        } else {
+            depth = prd_env_depth_code(newcomer);
+        }
+
+        r = prd_env_decode(rate);
+        b = prd_env_decode(depth);
+
+        r = prd_max(r, p->min);
+
+        if (p->max) {
+            r = prd_min(r, p->max);
+
+            /* what max delivers in 5 s; nano-tokens to level units */
+            bound = t->unit == PRD_MILLI ? p->max / (1000000 / 5)
+                                         : p->max / (1000000000 / 5);
+            b = prd_min(b, bound);
+        }
+
+        b = prd_max(b, t->limit);
+        b = prd_min(b, UINT32_MAX);
+
+        t->rate = r;
+        t->depth = (uint32_t) b;
+        t->free = prd_max(t->free, t->depth);
+
+        /* the baseline of a request may be a variable: then min is too */
+
+        t->rate = prd_max(t->rate, p->floor_none || !p->rate_var.len
+                                   ? 0 : ask->rate);
+
+    } else {
+        t->rate = ask->rate;
+        t->depth = t->limit;
+    }
+
+    t->delay_rate = prd_max(t->rate, ask->rate);
+
+    answer->fill = PRD_ONE_Q16;
+    t->m = PRD_ONE_Q16;
+    t->speed = PRD_ONE_Q16;
+    debt = 2 * (uint64_t) t->depth;
+
+    if (policy->pool.capacity) {
+
+        answer->fill = prd_pool_level(prd_load(&zone->pool), ask->now_ms)
+                       >> 14;
+
+        t->m = prd_pool_elasticity(&policy->pool, answer->fill, trust, &e);
+
+        if (atomic_load_explicit(&zone->surging, memory_order_relaxed)
+            && e < (int32_t) PRD_ONE_Q16 / 2)
+        {
+            surge = atomic_load_explicit(&zone->surge[ask->class_],
+                                         memory_order_relaxed);
+            if (surge) {
+                m = prd_min(t->m, 2 * PRD_ONE_Q16);
+                t->m = (uint32_t) ((m << 16)
+                          / (PRD_ONE_Q16 + (uint64_t) surge
+                                           * (PRD_TRUSTS - trust)
+                                           / PRD_TRUSTS));
+            }
+        }
+
+        /* without any number of ours, in warm-up, only the pool limits */
+
+        if (!t->learned && ask->rate == 0
+            && !atomic_load_explicit(&zone->warm, memory_order_relaxed))
+        {
+            t->m = PRD_M_INF;
+        }
+
+        k = prd_max(t->m, PRD_ONE_Q16);
+        t->speed = prd_min(k, policy->pool.speed_max);
+        debt = (uint64_t) t->depth * policy->pool.speed_max >> 16;
+    }
+
+    debt = prd_max(debt, t->limit);
+    t->debt = (uint32_t) prd_min(debt, UINT32_MAX);
+}
+
+
+/*
+ * Demand, of refused requests too: the backlog of a bucket that refuses
+ * nothing, drained at the client's own learned rate, clipped at twice its
+ * depth once learning is bounded (more is unknown, not unlimited).
+ */
+
+static void
+prd_decide_demand(prd_view_t *view, const prd_policy_t *policy,
+    uint32_t slot, uint64_t env, uint32_t cost, uint32_t now_ms)
+{
+    uint32_t      dt, v;
+    uint64_t      word, next, x, most, demand;
+    prd_rate_t    rate;
+    prd_entry_t  *e;
+
+    e = &view->table.entries[slot];
+
+    if (prd_env_depth_code(env) == 0) {
+        env = prd_load(&view->zone->newcomer);
+    }
+
+    rate = prd_env_decode(prd_env_rate_code(env));
+    most = UINT32_MAX;
+
+    if (atomic_load_explicit(&view->zone->warm, memory_order_relaxed)) {
+        most = 2 * prd_env_decode(prd_env_depth_code(env));
+        most = prd_min(most, UINT32_MAX);
+    }
+
+    word = prd_load(&e->virtual_);
+
+    do {
+        dt = prd_elapsed(prd_word_ms(word), now_ms);
+        v = prd_word_level(word);
+        x = dt ? prd_level_after(v, rate, PRD_ONE_Q16, dt, policy->unit) : v;
+        x = prd_min(x + cost, most);
+
+        next = prd_word(dt ? now_ms : prd_word_ms(word), x);
+
+    } while (!atomic_compare_exchange_weak_explicit(&e->virtual_, &word, next,
+                 memory_order_relaxed, memory_order_relaxed));
+
+    demand = prd_load(&e->demand);
+
+    while ((uint32_t) x > prd_word_level(demand)) {
+
+        if (atomic_compare_exchange_weak_explicit(&e->demand, &demand,
+                prd_word((uint32_t) (demand >> 32), x),
+                memory_order_relaxed, memory_order_relaxed))
+        {
+            /* the first of this bin; set after, see prd_forecaster.c */
+
+            if (demand == 0) {
+                prd_decide_dirty(view, slot);
+            }
+
+            break;
+        }
+    }
+}
+
+
+/* An admitted request in the bin's counts. */
+
+static void
+prd_decide_admitted(prd_view_t *view, uint32_t slot, uint32_t cost,
+    int charged)
+{
+    uint64_t      demand, n;
+    prd_entry_t  *e;
+
+    e = &view->table.entries[slot];
+    demand = prd_load(&e->demand);
+
+    do {
+        n = (demand >> 32) + cost;
+        n = prd_min(n, UINT32_MAX);
+
+    } while (!atomic_compare_exchange_weak_explicit(&e->demand, &demand,
+                 n << 32 | (uint32_t) demand,
+                 memory_order_relaxed, memory_order_relaxed));
+
+    if (demand == 0) {
+        prd_decide_dirty(view, slot);
+    }
+
+    if (charged) {
+        atomic_fetch_add_explicit(&e->counts, 1ull << 32,
+                                  memory_order_relaxed);
+    }
+}
+
+
+static inline void
+prd_decide_class(prd_view_t *view, uint32_t class_, uint32_t trust,
+    uint32_t cost)
+{
+    uint64_t           n;
+    _Atomic uint64_t  *p;
+
+    p = &view->worker->class_[class_];
+    n = (uint64_t) cost * (PRD_TRUSTS - trust);
+
+    if (view->shared) {
+        atomic_fetch_add_explicit(p, n, memory_order_relaxed);
+        return;
+    }
+
+    atomic_store_explicit(p, atomic_load_explicit(p, memory_order_relaxed) + n,
+                          memory_order_relaxed);
+}
+
+
+static prd_reason_e
+prd_decide_reason(const prd_ask_t *ask, const prd_answer_t *answer)
+{
+    const prd_terms_t  *t = &answer->terms;
+
+    switch (answer->verdict) {
+
+    case PRD_PASSED:
+        return t->learned ? PRD_REASON_FORECAST
+               : ask->rate ? PRD_REASON_QUOTA : PRD_REASON_NEWCOMER;
+
+    case PRD_BORROWED:
+        return PRD_REASON_BORROWED;
+
+    case PRD_DELAYED:
+    case PRD_REJECTED:
+
+        if (answer->full && answer->verdict == PRD_REJECTED) {
+            return PRD_REASON_ZONE_FULL;
+        }
+
+        return answer->level <= t->depth && t->m < PRD_ONE_Q16
+               ? PRD_REASON_SCARCE
+               : t->learned ? PRD_REASON_ABOVE_FORECAST : PRD_REASON_QUOTA;
+
+    default:
+        return PRD_REASON_NONE;
+    }
+}
+
+
+/* What the newcomer key's bucket says; PRD_SKIPPED when it has no say. */
+
+static prd_verdict_e
+prd_decide_parent(prd_view_t *view, const prd_policy_t *policy,
+    const prd_ask_t *ask, prd_answer_t *answer, prd_terms_t *t,
+    uint64_t *word, uint64_t *next, uint32_t *delay_ms)
+{
+    uint32_t       level, slot;
+    uint64_t       env;
+    prd_ask_t      a;
+    prd_entry_t   *e;
+    prd_answer_t   other;
+
+    if (answer->parent_slot == PRD_NO_SLOT) {
+        return PRD_SKIPPED;
+    }
+
+    slot = answer->parent_slot;
+    e = &view->table.entries[slot];
+    env = prd_load(&e->envelope);
+
+    a = *ask;
+    a.tag = ask->parent;
+    a.parent = 0;
+
+    prd_decide_terms(view, policy, &a, env, answer->cost, &other, t);
+
+    *word = prd_load(&e->state);
+
+    return prd_bucket_judge(t, *word, ask->now_ms, &level, next, delay_ms);
+}
+
+
+/* Finds, works out the terms, notes the demand; leaves the buckets alone. */
+
+static prd_entry_t *
+prd_decide_prepare(prd_view_t *view, const prd_policy_t *policy,
+    const prd_ask_t *ask, prd_answer_t *answer)
+{
+    uint32_t      cost;
+    uint64_t      env;
+    prd_entry_t  *e;
+
+    memset(answer, 0, sizeof(prd_answer_t));
+
+    answer->parent_slot = PRD_NO_SLOT;
+
+    prd_decide_find(view, policy, ask->tag, ask->now_ms, answer,
+                    &answer->slot);
+
+    e = &view->table.entries[answer->slot];
+    env = prd_load(&e->envelope);
+
+    cost = ask->cost;
+
+    if (ask->charged) {
+        cost = atomic_load_explicit(&e->hold, memory_order_relaxed);
+
+        if (cost == 0) {
+            cost = atomic_load_explicit(&view->zone->hold,
+                                        memory_order_relaxed);
+            cost = cost ? cost : policy->unit;
+        }
+    }
+
+    answer->cost = cost;
+
+    prd_decide_terms(view, policy, ask, env, cost, answer, &answer->terms);
+
+    if (ask->parent
+        && atomic_load_explicit(&e->hours, memory_order_relaxed) < 2
+        && !answer->full)
+    {
+        prd_answer_t  other;
+
+        other.full = 0;
+        prd_decide_find(view, policy, ask->parent, ask->now_ms, &other,
+                        &answer->parent_slot);
+
+        if (atomic_load_explicit(&e->parent, memory_order_relaxed) == 0) {
+            atomic_store_explicit(&e->parent, (uint32_t) (ask->parent >> 32)
+                                              | 1, memory_order_relaxed);
+        }
+    }
+
+    if (cost == 0) {
+        return e;
+    }
+
+    if (policy->params.learn != PRD_LEARN_OFF) {
+        prd_decide_demand(view, policy, answer->slot, env, cost, ask->now_ms);
+
+        if (answer->parent_slot != PRD_NO_SLOT) {
+            prd_decide_demand(view, policy, answer->parent_slot,
+                prd_load(&view->table.entries[answer->parent_slot].envelope),
+                cost, ask->now_ms);
+        }
+    }
+
+    if (policy->pool.capacity) {
+        prd_decide_class(view, ask->class_, prd_env_trust(env), cost);
+    }
+
+    return e;
+}
+
+
+static prd_rc_t
+prd_decide_refuse(prd_view_t *view, const prd_ask_t *ask,
+    prd_answer_t *answer, prd_reason_e reason)
+{
+    prd_entry_t  *e;
+
+    e = &view->table.entries[answer->slot];
+
+    answer->verdict = PRD_REJECTED;
+    answer->reason = reason ? reason : prd_decide_reason(ask, answer);
+    answer->delay_ms = 0;
+
+    atomic_fetch_add_explicit(&e->refused, 1, memory_order_relaxed);
+
+    return PRD_DECLINED;
+}
+
+
+prd_rc_t
+prd_charge(prd_view_t *view, const prd_policy_t *policy,
+    const prd_ask_t *ask, prd_answer_t *answer)
+{
+    int            parent;
+    uint32_t       level, delay_ms;
+    uint64_t       word, next, pword, pnext;
+    prd_entry_t   *e, *pe;
+    prd_terms_t    pt;
+    prd_verdict_e  verdict, pverdict;
+
+    e = &view->table.entries[answer->slot];
+
+    if (answer->cost == 0) {
+        word = prd_load(&e->state);
+        answer->verdict = prd_bucket_judge(&answer->terms, word, ask->now_ms,
+                                           &answer->level, &next,
+                                           &answer->delay_ms);
+        answer->reason = prd_decide_reason(ask, answer);
+
+        return answer->verdict == PRD_REJECTED ? PRD_DECLINED : PRD_OK;
+    }
+
+    /* the newcomer key first: it is refunded if the client's refuses */
+
+    parent = 0;
+    delay_ms = 0;
+    pe = NULL;
+    pverdict = PRD_SKIPPED;
+
+    if (answer->parent_slot != PRD_NO_SLOT) {
+        pe = &view->table.entries[answer->parent_slot];
+
+        pverdict = prd_decide_parent(view, policy, ask, answer, &pt, &pword,
+                                     &pnext, &delay_ms);
+
+        while (pverdict != PRD_REJECTED
+               && !atomic_compare_exchange_weak_explicit(&pe->state, &pword,
+                      pnext, memory_order_relaxed, memory_order_relaxed))
+        {
+            pverdict = prd_bucket_judge(&pt, pword, ask->now_ms, &level,
+                                        &pnext, &delay_ms);
+        }
+
+        if (pverdict == PRD_REJECTED) {
+            return prd_decide_refuse(view, ask, answer, PRD_REASON_NEWCOMER);
+        }
+
+        parent = 1;
+    }
+
+    word = prd_load(&e->state);
+
+    do {
+        verdict = prd_bucket_judge(&answer->terms, word, ask->now_ms,
+                                   &answer->level, &next, &answer->delay_ms);
+
+        if (verdict == PRD_REJECTED) {
+
+            if (parent) {
+                prd_bucket_adjust(&pe->state, -(int64_t) answer->cost,
+                                  UINT32_MAX);
+            }
+
+            answer->verdict = PRD_REJECTED;
+            return prd_decide_refuse(view, ask, answer, PRD_REASON_NONE);
+        }
+
+    } while (!atomic_compare_exchange_weak_explicit(&e->state, &word, next,
+                 memory_order_relaxed, memory_order_relaxed));
+
+    if (policy->pool.capacity) {
+
+        if (prd_pool_take(&view->zone->pool, &policy->pool, &view->credit,
+                          answer->cost, ask->now_ms)
+            != PRD_OK)
+        {
+            prd_bucket_adjust(&e->state, -(int64_t) answer->cost, UINT32_MAX);
+
+            if (parent) {
+                prd_bucket_adjust(&pe->state, -(int64_t) answer->cost,
+                                  UINT32_MAX);
+            }
+
+            return prd_decide_refuse(view, ask, answer, PRD_REASON_SCARCE);
+        }
+
+        answer->pooled = 1;
+    }
+
+    if (pverdict == PRD_DELAYED && delay_ms > answer->delay_ms) {
+        verdict = PRD_DELAYED;
+        answer->delay_ms = delay_ms;
+    }
+
+    answer->verdict = verdict;
+    answer->reason = prd_decide_reason(ask, answer);
+    answer->taken = 1;
+
+    if (policy->params.learn != PRD_LEARN_OFF) {
+        prd_decide_admitted(view, answer->slot, answer->cost,
+                            policy->charged);
+
+        if (parent) {
+            prd_decide_admitted(view, answer->parent_slot, answer->cost,
+                                policy->charged);
+        }
+    }
+
+    return PRD_OK;
+}
+
+
+void
+prd_judge(prd_view_t *view, const prd_policy_t *policy,
+    const prd_ask_t *ask, prd_answer_t *answer)
+{
+    uint32_t      delay_ms;
+    uint64_t      word, next, pword, pnext;
+    prd_terms_t   pt;
+    prd_entry_t  *e;
+
+    e = prd_decide_prepare(view, policy, ask, answer);
+
+    word = prd_load(&e->state);
+
+    answer->verdict = prd_bucket_judge(&answer->terms, word, ask->now_ms,
+                                       &answer->level, &next,
+                                       &answer->delay_ms);
+
+    if (answer->verdict == PRD_REJECTED) {
+        (void) prd_decide_refuse(view, ask, answer, PRD_REASON_NONE);
+        return;
+    }
+
+    if (prd_decide_parent(view, policy, ask, answer, &pt, &pword, &pnext,
+                          &delay_ms)
+        == PRD_REJECTED)
+    {
+        (void) prd_decide_refuse(view, ask, answer, PRD_REASON_NEWCOMER);
+        return;
+    }
+
+    answer->reason = prd_decide_reason(ask, answer);
+}
+
+
+void
+prd_decide(prd_view_t *view, const prd_policy_t *policy,
+    const prd_ask_t *ask, prd_answer_t *answer)
+{
+    (void) prd_decide_prepare(view, policy, ask, answer);
+    (void) prd_charge(view, policy, ask, answer);
+}
+
+
+void
+prd_refund(prd_view_t *view, const prd_policy_t *policy,
+    const prd_ask_t *ask, prd_answer_t *answer)
+{
+    uint64_t      demand, n;
+    prd_entry_t  *e;
+
+    if (!answer->taken) {
+        return;
+    }
+
+    answer->taken = 0;
+
+    e = &view->table.entries[answer->slot];
+    prd_bucket_adjust(&e->state, -(int64_t) answer->cost, UINT32_MAX);
+
+    if (answer->parent_slot != PRD_NO_SLOT) {
+        prd_bucket_adjust(
+            &view->table.entries[answer->parent_slot].state,
+            -(int64_t) answer->cost, UINT32_MAX);
+    }
+
+    if (answer->pooled) {
+        prd_pool_adjust(&view->zone->pool, &policy->pool,
+                        -(int64_t) answer->cost, ask->now_ms);
+        answer->pooled = 0;
+    }
+
+    /* it was not admitted after all; its demand stays */
+
+    demand = prd_load(&e->demand);
+
+    do {
+        n = demand >> 32;
+        n = n > answer->cost ? n - answer->cost : 0;
+
+    } while (!atomic_compare_exchange_weak_explicit(&e->demand, &demand,
+                 n << 32 | (uint32_t) demand,
+                 memory_order_relaxed, memory_order_relaxed));
+}
+
+
+void
+prd_note(prd_view_t *view, const prd_ask_t *ask, const prd_answer_t *answer,
+    unsigned dry_run, uint64_t wall_ms)
+{
+    uint32_t             i, seq;
+    prd_counter_e        c;
+    prd_decision_t      *d;
+    const prd_terms_t   *t;
+
+    static const prd_counter_e  verdicts[2][4] = {
+        { PRD_CNT_PASSED, PRD_CNT_BORROWED, PRD_CNT_DELAYED,
+          PRD_CNT_REJECTED },
+        { PRD_CNT_PASSED, PRD_CNT_BORROWED, PRD_CNT_DELAYED_DRY_RUN,
+          PRD_CNT_REJECTED_DRY_RUN }
+    };
+
+    static const prd_counter_e  reasons[PRD_REASONS] = {
+        PRD_COUNTERS, PRD_COUNTERS, PRD_COUNTERS, PRD_CNT_ABOVE_FORECAST,
+        PRD_CNT_SCARCE, PRD_CNT_QUOTA, PRD_CNT_NEWCOMER, PRD_COUNTERS,
+        PRD_CNT_ZONE_FULL
+    };
+
+    if (answer->verdict > PRD_REJECTED) {
+        return;
+    }
+
+    prd_zone_add(view, verdicts[dry_run != 0][answer->verdict], 1);
+
+    if (answer->taken) {
+        prd_zone_add(view, PRD_CNT_COST_MILLI,
+                     answer->terms.unit == PRD_MILLI
+                     ? answer->cost : (uint64_t) answer->cost * 1000);
+    }
+
+    if (answer->verdict < PRD_DELAYED) {
+        return;
+    }
+
+    if (answer->verdict == PRD_REJECTED) {
+        c = reasons[answer->reason];
+
+        if (c != PRD_COUNTERS) {
+            prd_zone_add(view, c, 1);
+        }
+    }
+
+    /*
+     * The ring: whoever gets an index writes that record.  Two writers meet
+     * in one only a whole ring apart; a reader then sees seq change.  One that
+     * is killed inside leaves seq odd: that record is lost until overwritten.
+     */
+
+    i = atomic_fetch_add_explicit(&view->zone->decision_next, 1,
+                                  memory_order_relaxed);
+    d = &view->zone->decision[i % PRD_DECISIONS];
+    t = &answer->terms;
+
+    seq = atomic_load_explicit(&d->seq, memory_order_relaxed) | 1;
+    atomic_store_explicit(&d->seq, seq, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+
+    d->verdict = answer->verdict;
+    d->reason = answer->reason;
+    d->dry_run = dry_run;
+    d->tag = ask->tag;
+    d->time_ms = wall_ms;
+    d->rate = t->rate;
+    d->level = answer->level;
+    d->depth = t->depth;
+    d->limit = t->limit;
+    d->cost = answer->cost;
+    d->m = t->m;
+    d->fill = answer->fill;
+    d->delay_ms = answer->delay_ms;
+
+    atomic_store_explicit(&d->seq, seq + 1, memory_order_release);
+}
+
+
+void
+prd_settle(prd_view_t *view, const prd_policy_t *policy,
+    const prd_ask_t *ask, prd_answer_t *answer, uint32_t cost)
+{
+    int64_t       diff;
+    uint64_t      word, demand, x, n;
+    prd_entry_t  *e;
+
+    if (!answer->taken || cost == answer->cost) {
+        return;
+    }
+
+    diff = (int64_t) cost - (int64_t) answer->cost;
+    e = &view->table.entries[answer->slot];
+
+    /* debt ends at one depth below empty: a level of two depths */
+
+    prd_bucket_adjust(&e->state, diff,
+                      (uint32_t) prd_min(2 * (uint64_t) answer->terms.depth,
+                                         UINT32_MAX));
+
+    if (answer->parent_slot != PRD_NO_SLOT) {
+        prd_bucket_adjust(&view->table.entries[answer->parent_slot].state,
+            diff, (uint32_t) prd_min(2 * (uint64_t) answer->terms.depth,
+                                     UINT32_MAX));
+    }
+
+    if (answer->pooled) {
+        prd_pool_adjust(&view->zone->pool, &policy->pool, diff, ask->now_ms);
+    }
+
+    if (policy->params.learn != PRD_LEARN_OFF) {
+
+        /* learning sees the full charge */
+
+        prd_bucket_adjust(&e->virtual_, diff, UINT32_MAX);
+        word = prd_load(&e->virtual_);
+        demand = prd_load(&e->demand);
+
+        do {
+            n = (uint64_t) prd_max((int64_t) (demand >> 32) + diff, 0);
+            n = prd_min(n, UINT32_MAX);
+            x = prd_max((uint32_t) demand, prd_word_level(word));
+
+        } while (!atomic_compare_exchange_weak_explicit(&e->demand, &demand,
+                     n << 32 | x,
+                     memory_order_relaxed, memory_order_relaxed));
+
+        if (demand == 0) {
+            prd_decide_dirty(view, answer->slot);
+        }
+    }
+
+    if (diff > 0) {
+        prd_zone_add(view, PRD_CNT_COST_MILLI,
+                     answer->terms.unit == PRD_MILLI
+                     ? (uint64_t) diff : (uint64_t) diff * 1000);
+    }
+
+    answer->cost = cost;
+}
+
+
+void
+prd_unlearn(prd_view_t *view, const prd_ask_t *ask,
+    const prd_answer_t *answer)
+{
+    prd_entry_t  *e;
+
+    (void) ask;
+
+    if (!answer->taken || answer->cost == 0) {
+        return;
+    }
+
+    e = &view->table.entries[answer->slot];
+    atomic_fetch_add_explicit(&e->denied, answer->cost, memory_order_relaxed);
+}
+
+
+prd_rc_t
+prd_inspect(prd_view_t *view, const prd_policy_t *policy,
+    const prd_ask_t *ask, prd_answer_t *answer)
+{
+    uint32_t      cost;
+    uint64_t      next;
+    prd_rc_t      rc;
+    prd_entry_t  *e;
+
+    memset(answer, 0, sizeof(prd_answer_t));
+
+    answer->parent_slot = PRD_NO_SLOT;
+    answer->slot = prd_table_find(&view->table, ask->tag);
+    rc = PRD_OK;
+
+    if (answer->slot == PRD_NO_SLOT) {
+        cost = ask->cost ? ask->cost : policy->unit;
+        answer->cost = cost;
+        prd_decide_terms(view, policy, ask, 0, cost, answer, &answer->terms);
+        answer->verdict = prd_bucket_judge(&answer->terms,
+                                           prd_word(ask->now_ms, 0),
+                                           ask->now_ms, &answer->level, &next,
+                                           &answer->delay_ms);
+        rc = PRD_DECLINED;
+
+    } else {
+        e = &view->table.entries[answer->slot];
+        cost = ask->cost ? ask->cost : policy->unit;
+        answer->cost = cost;
+        prd_decide_terms(view, policy, ask, prd_load(&e->envelope), cost,
+                         answer, &answer->terms);
+        answer->verdict = prd_bucket_judge(&answer->terms, prd_load(&e->state),
+                                           ask->now_ms, &answer->level, &next,
+                                           &answer->delay_ms);
+    }
+
+    answer->reason = prd_decide_reason(ask, answer);
+
+    return rc;
+}

@@ -1,0 +1,93 @@
+
+/*
+ * One request against one zone: finds the client, works out its terms,
+ * judges, charges, and notes the demand.
+ *
+ * Single limit:    prd_decide()
+ * Several limits:  prd_judge() on each, then prd_charge() in order while all
+ *                  admit; a refusal there (a race) is undone by prd_refund()
+ *                  of those charged before.
+ *
+ * All run in a worker, without lock, allocation or system call.  Killed in
+ * between, a worker has charged whole limits or none.
+ */
+
+
+#ifndef PRD_DECIDE_H_INCLUDED
+#define PRD_DECIDE_H_INCLUDED
+
+
+#include "prd_zone.h"
+
+
+/* No delay= and no nodelay, delay=N is N, nodelay is this. */
+#define PRD_NODELAY  UINT32_MAX
+
+
+typedef struct {
+    uint64_t    tag;               /* prd_tag(prd_hash(secret, key)) */
+    uint64_t    parent;            /* the newcomer= key's tag, 0 = none */
+    uint32_t    class_;            /* prd_zone_class() */
+    uint32_t    cost;              /* level units; 0 peeks */
+    prd_rate_t  rate;              /* baseline of this request; 0 = none */
+    uint32_t    burst;             /* level units */
+    uint32_t    delay;             /* level units, or PRD_NODELAY */
+    uint32_t    now_ms;            /* monotonic */
+    unsigned    charged:1;         /* cost is to be the client's mean charge */
+} prd_ask_t;
+
+
+typedef struct {
+    prd_verdict_e  verdict;
+    prd_reason_e   reason;
+    uint32_t       slot;           /* of the client; the overflow's is slots */
+    uint32_t       parent_slot;    /* PRD_NO_SLOT when not asked */
+    uint32_t       level;          /* with the request counted */
+    uint32_t       delay_ms;
+    uint32_t       cost;           /* as charged: the hold where charged */
+    int32_t        fill;           /* of the pool, Q16; 65536 without one */
+    prd_terms_t    terms;
+    unsigned       full:1;         /* the overflow bucket was used */
+    unsigned       pooled:1;       /* the pool was charged */
+    unsigned       taken:1;        /* the buckets were charged */
+    unsigned       evicted:1;
+} prd_answer_t;
+
+
+/* Judges and charges; counts; notes the decision when it is not PASSED. */
+
+void prd_decide(prd_view_t *view, const prd_policy_t *policy,
+    const prd_ask_t *ask, prd_answer_t *answer);
+
+void prd_judge(prd_view_t *view, const prd_policy_t *policy,
+    const prd_ask_t *ask, prd_answer_t *answer);
+prd_rc_t prd_charge(prd_view_t *view, const prd_policy_t *policy,
+    const prd_ask_t *ask, prd_answer_t *answer);
+void prd_refund(prd_view_t *view, const prd_policy_t *policy,
+    const prd_ask_t *ask, prd_answer_t *answer);
+
+/*
+ * After the last word on a request: counts it and, unless it just passed,
+ * records it in the ring.  verdict and reason are the zone's own.
+ */
+void prd_note(prd_view_t *view, const prd_ask_t *ask,
+    const prd_answer_t *answer, unsigned dry_run, uint64_t wall_ms);
+
+/*
+ * Settles the true cost (level units) of an admitted request after the
+ * response; debt ends at one depth below empty.
+ */
+void prd_settle(prd_view_t *view, const prd_policy_t *policy,
+    const prd_ask_t *ask, prd_answer_t *answer, uint32_t cost);
+
+/* The backend answered 401 or 403: the request teaches nothing. */
+void prd_unlearn(prd_view_t *view, const prd_ask_t *ask,
+    const prd_answer_t *answer);
+
+/* What a request of this client would meet now: reads only, may not find it
+ * (PRD_DECLINED: terms of a newcomer). */
+prd_rc_t prd_inspect(prd_view_t *view, const prd_policy_t *policy,
+    const prd_ask_t *ask, prd_answer_t *answer);
+
+
+#endif /* PRD_DECIDE_H_INCLUDED */

@@ -1,0 +1,477 @@
+
+/*
+ * Learned envelopes: closing blocks and hours, pooled scores, newcomers.
+ *
+ * The formulas are those of prd_envelope.h; src/README.md derives them and
+ * tells what was tried instead.  Growth of a client's envelope, movement of
+ * the pooled quantiles and of the newcomer's envelope are bounded per day, so
+ * that strangers cannot buy or ruin them with requests; during warm-up the
+ * bounds are lifted.
+ */
+
+
+#include <math.h>
+
+#include "prd_envelope.h"
+
+
+#define PRD_ALPHA_RATE     0.05       /* rate: 95 % quantile of active hours */
+#define PRD_CELL           0.2
+#define PRD_CELL_LOW       (-8.0)
+#define PRD_DEPTH_VOTES    50000.0f   /* halved above: forgetting */
+#define PRD_RATE_VOTES     20000.0f
+#define PRD_Z_PER_DAY      0.5        /* sigma: pooled quantiles move */
+#define PRD_GROWTH_H       24.0       /* hours in which an envelope doubles */
+#define PRD_GAIN_LEAST     0.01f
+#define PRD_SIGMA_LEAST    0.3f
+#define PRD_PRIOR_GAIN     0.005
+#define PRD_PRIOR_BLOCKS   8          /* a client's first ones make the prior */
+#define PRD_PRIOR_HOURS    4
+#define PRD_CLIP           2.0        /* demand seen above clip * b is unknown */
+#define PRD_NEWCOMER_BAND  1.0        /* log2 off the anchor */
+#define PRD_NEWCOMER_DAY   1.0        /* log2 per day the anchor moves */
+#define PRD_NEAR_GAIN      0.3f
+#define PRD_NEAR_GAP       288        /* idle horizons that count */
+
+
+static void prd_scores_init(prd_scores_t *s, double alpha);
+static float prd_scores_quantile(const prd_scores_t *s, double alpha);
+static void prd_scores_vote(prd_scores_t *s, double z, double alpha,
+    float most, int learning, double now_s);
+static void prd_learned_rate(prd_learned_t *l, const prd_pooled_t *p,
+    const prd_envelope_terms_t *t, double now_s);
+
+
+unsigned
+prd_age(unsigned n)
+{
+    return n < 1 ? 0 : n < 3 ? 1 : n < 8 ? 2 : n < 32 ? 3 : n < 128 ? 4 : 5;
+}
+
+
+/* From `from` towards `to`, by at most `day` per day either way. */
+
+static double
+prd_step(double from, double to, double day, double dt_s)
+{
+    double  most;
+
+    most = dt_s > 0 ? day * dt_s / 86400 : 0;
+
+    return to > from + most ? from + most : to < from - most ? from - most : to;
+}
+
+
+static void
+prd_scores_init(prd_scores_t *s, double alpha)
+{
+    int  i;
+
+    memset(s, 0, sizeof(prd_scores_t));
+
+    /* two votes of an exponential: rules until real ones come */
+
+    for (i = 40; i < PRD_CELLS; i++) {
+        s->cell[i] = 0.4f * expf(-(float) (PRD_CELL_LOW + PRD_CELL * i + 0.1));
+        s->votes += s->cell[i];
+    }
+
+    s->z = prd_scores_quantile(s, alpha);
+}
+
+
+static float
+prd_scores_quantile(const prd_scores_t *s, double alpha)
+{
+    int    i;
+    float  sum, most;
+
+    sum = 0;
+    most = (float) alpha * s->votes;
+
+    for (i = PRD_CELLS - 1; i >= 0 && sum + s->cell[i] <= most; i--) {
+        sum += s->cell[i];
+    }
+
+    if (i < 0) {
+        return (float) PRD_CELL_LOW;
+    }
+
+    return (float) (PRD_CELL_LOW
+                    + PRD_CELL * (i + 1 - (most - sum) / s->cell[i]));
+}
+
+
+static void
+prd_scores_vote(prd_scores_t *s, double z, double alpha, float most,
+    int learning, double now_s)
+{
+    int     i;
+    double  q;
+
+    /* written so that NaN lands in the lowest cell */
+
+    z = (z - PRD_CELL_LOW) / PRD_CELL;
+    i = z > 0 ? (int) prd_min(z, PRD_CELLS - 1) : 0;
+
+    s->cell[i] += 1;
+    s->votes += 1;
+
+    if (s->votes > most) {
+        for (i = 0; i < PRD_CELLS; i++) {
+            s->cell[i] *= 0.5f;
+        }
+
+        s->votes *= 0.5f;
+    }
+
+    if (((unsigned) s->votes & 15) == 0) {
+        q = prd_scores_quantile(s, alpha);
+
+        s->z = learning || s->at_s == 0
+               ? (float) q
+               : (float) prd_step(s->z, q, PRD_Z_PER_DAY, now_s - s->at_s);
+        s->at_s = now_s;
+    }
+}
+
+
+/* Votes for "nothing came", far below every score. */
+
+static void
+prd_scores_zero(prd_scores_t *s, unsigned n)
+{
+    s->cell[0] += (float) n;
+    s->votes += (float) n;
+}
+
+
+void
+prd_pooled_init(prd_pooled_t *p, const prd_envelope_terms_t *t)
+{
+    int  i;
+
+    memset(p, 0, sizeof(prd_pooled_t));
+
+    for (i = 0; i < PRD_AGES; i++) {
+        prd_scores_init(&p->depth[i], t->alpha);
+        prd_scores_init(&p->rate[i], PRD_ALPHA_RATE);
+        prd_scores_init(&p->near[i], PRD_ALPHA_RATE);
+    }
+
+    p->mu = p->mu_rate = 3;
+    p->sigma = p->sigma_rate = 1.5;
+    p->cost = 1;
+}
+
+
+void
+prd_pooled_newcomer(prd_pooled_t *p, const prd_envelope_terms_t *t,
+    double now_s)
+{
+    double  b, r, dt;
+
+    b = p->mu + p->sigma * p->depth[0].z;
+    b = prd_max(b, log2(2 * p->cost));
+    r = p->mu_rate + p->sigma_rate * p->rate[0].z;
+
+    if (t->learning || p->anchor_s == 0) {
+        p->anchor_b = b;
+        p->anchor_r = r;
+        p->anchor_mu = p->mu_rate;
+
+    } else {
+        dt = now_s - p->anchor_s;
+
+        p->anchor_b = prd_step(p->anchor_b, b, PRD_NEWCOMER_DAY, dt);
+        p->anchor_r = prd_step(p->anchor_r, r, PRD_NEWCOMER_DAY, dt);
+        p->anchor_mu = prd_step(p->anchor_mu, p->mu_rate, PRD_NEWCOMER_DAY, dt);
+    }
+
+    p->anchor_s = now_s;
+
+    b = prd_max(b, p->anchor_b - PRD_NEWCOMER_BAND);
+    b = prd_min(b, p->anchor_b + PRD_NEWCOMER_BAND);
+    r = prd_max(r, p->anchor_r - PRD_NEWCOMER_BAND);
+    r = prd_min(r, p->anchor_r + PRD_NEWCOMER_BAND);
+
+    p->newcomer_b = exp2(b);
+    p->newcomer_r = exp2(r) / PRD_EPOCH_S;
+}
+
+
+void
+prd_learned_init(prd_learned_t *l, const prd_pooled_t *p, uint16_t generation,
+    double now_s)
+{
+    memset(l, 0, sizeof(prd_learned_t));
+
+    l->mu = (float) p->mu;
+    l->sigma = (float) p->sigma;
+    l->mu_rate = (float) p->mu_rate;
+    l->sigma_rate = (float) p->sigma_rate;
+    l->depth = l->cap_depth = (float) p->newcomer_b;
+    l->rate = l->cap_rate = (float) p->newcomer_r;
+    l->depth_at = l->rate_at = (uint32_t) now_s;
+    l->epoch = (uint16_t) (uint64_t) (now_s / PRD_EPOCH_S);
+    l->generation = generation;
+}
+
+
+/* Mean and spread of y, with gains that fall as 1/n. */
+
+static void
+prd_learned_ewma(float *mu, float *sigma, float y, unsigned n)
+{
+    float  e, a, b;
+
+    a = prd_max(1.0f / (float) (n + 3), PRD_GAIN_LEAST);
+    b = prd_max(1.0f / (float) (n + 5), PRD_GAIN_LEAST);
+    e = y - *mu;
+
+    *mu += a * e;
+    *sigma += b * (1.25f * fabsf(e) - *sigma);
+    *sigma = prd_max(*sigma, PRD_SIGMA_LEAST);
+}
+
+
+/*
+ * An envelope bounded by its cap, which moves towards it by at most a factor
+ * of two per 24 h since `at`, and by no more than that for a longer absence.
+ * In warm-up only the fall is bounded.
+ */
+
+static float
+prd_learned_bound(float raw, float *cap, uint32_t at, int learning,
+    double now_s)
+{
+    float   most;
+    double  hours;
+
+    hours = (now_s - (double) at) / 3600;
+    hours = prd_max(prd_min(hours, PRD_GROWTH_H), 0.0);
+
+    most = exp2f((float) (hours / PRD_GROWTH_H));
+
+    if (raw >= *cap) {
+        *cap = learning ? raw : prd_min(raw, *cap * most);
+
+    } else {
+        *cap = prd_max(raw, *cap / most);
+    }
+
+    return prd_min(raw, *cap);
+}
+
+
+int
+prd_learned_block(prd_learned_t *l, prd_pooled_t *p,
+    const prd_envelope_terms_t *t, double peak, int vote, double now_s)
+{
+    int       missed;
+    float     y, b, most;
+    unsigned  age;
+
+    age = prd_age(l->blocks);
+    y = log2f((float) peak);
+
+    /* the published code is rounded down by up to 2^-15 */
+
+    missed = peak > l->depth * 1.0001;
+
+    p->closed[age]++;
+    p->bounded[age] += missed;
+    p->missed[age] += y > prd_max(l->mu + l->sigma * p->depth[age].z,
+                                  log2f((float) (2 * p->cost))) + 1e-4f;
+
+    if (vote) {
+        prd_scores_vote(&p->depth[age], (y - l->mu) / l->sigma, t->alpha,
+                        PRD_DEPTH_VOTES, t->learning, now_s);
+
+        if (l->blocks < PRD_PRIOR_BLOCKS) {
+            p->mu += PRD_PRIOR_GAIN * (y - p->mu);
+            p->sigma += PRD_PRIOR_GAIN * (1.25 * fabs(y - p->mu) - p->sigma);
+        }
+    }
+
+    if (!t->learning) {
+        most = log2f((float) PRD_CLIP * l->depth);
+        y = prd_min(y, most);
+    }
+
+    prd_learned_ewma(&l->mu, &l->sigma, y, l->blocks);
+
+    if (l->blocks < UINT16_MAX) {
+        l->blocks++;
+    }
+
+    b = exp2f(prd_min(l->mu + l->sigma * p->depth[prd_age(l->blocks)].z,
+                      40.0f));
+    b = prd_max(b, (float) (2 * p->cost));
+
+    l->depth = prd_learned_bound(b, &l->cap_depth, l->depth_at, t->learning,
+                                 now_s);
+    l->depth_at = (uint32_t) now_s;
+
+    return missed;
+}
+
+
+void
+prd_learned_hour(prd_learned_t *l, prd_pooled_t *p,
+    const prd_envelope_terms_t *t, int vote, double now_s)
+{
+    float     y, most;
+    unsigned  age;
+
+    age = prd_age(l->hours);
+    y = log2f(prd_max(l->count, 1e-3f));
+
+    if (vote) {
+        prd_scores_vote(&p->rate[age], (y - l->mu_rate) / l->sigma_rate,
+                        PRD_ALPHA_RATE, PRD_RATE_VOTES, t->learning, now_s);
+
+        if (l->hours < PRD_PRIOR_HOURS) {
+            p->mu_rate += PRD_PRIOR_GAIN * (y - p->mu_rate);
+            p->sigma_rate += PRD_PRIOR_GAIN * (1.25 * fabs(y - p->mu_rate)
+                                               - p->sigma_rate);
+        }
+    }
+
+    if (!t->learning) {
+        most = log2f((float) PRD_CLIP * (l->rate * PRD_EPOCH_S + l->depth));
+        y = prd_min(y, most);
+    }
+
+    prd_learned_ewma(&l->mu_rate, &l->sigma_rate, y, l->hours);
+
+    if (l->hours < UINT16_MAX) {
+        l->hours++;
+    }
+
+    l->count = 0;
+
+    prd_learned_rate(l, p, t, now_s);
+}
+
+
+/* The habit, or what the next horizon is expected to need. */
+
+static void
+prd_learned_rate(prd_learned_t *l, const prd_pooled_t *p,
+    const prd_envelope_terms_t *t, double now_s)
+{
+    float  r;
+
+    r = l->cap_rate;
+
+    if (l->hours) {
+        r = exp2f(prd_min(l->mu_rate
+                          + l->sigma_rate * p->rate[prd_age(l->hours)].z,
+                          50.0f))
+            / PRD_EPOCH_S;
+    }
+
+    r = prd_max(r, (float) prd_learned_forecast(l, p, t, now_s));
+
+    l->rate = prd_learned_bound(r, &l->cap_rate, l->rate_at, t->learning,
+                                now_s);
+    l->rate_at = (uint32_t) now_s;
+}
+
+
+void
+prd_learned_near(prd_learned_t *l, prd_pooled_t *p,
+    const prd_envelope_terms_t *t, double count, int vote, double now_s)
+{
+    float     actual;
+    uint16_t  bin, gap;
+    unsigned  age;
+
+    /* a block that ends at now_s belongs to the bin before it */
+    bin = (uint16_t) (uint64_t) ((now_s - PRD_BIN_S / 2) / t->horizon_s);
+
+    if (bin != l->near_bin) {
+
+        if (l->near > 0) {
+            actual = l->near / (float) t->horizon_s;
+
+            if (l->level > 0) {
+                age = prd_age(l->blocks / 8);
+
+                if (vote) {
+                    prd_scores_vote(&p->near[age], log2f(actual / l->level),
+                                    PRD_ALPHA_RATE, PRD_RATE_VOTES,
+                                    t->learning, now_s);
+                }
+
+                l->level += PRD_NEAR_GAIN * (actual - l->level);
+
+            } else {
+                l->level = actual;
+            }
+        }
+
+        gap = (uint16_t) (bin - l->near_bin - 1);
+
+        if (gap) {
+            gap = prd_min(gap, PRD_NEAR_GAP);
+            l->level *= powf(1 - PRD_NEAR_GAIN, (float) gap);
+
+            /* the horizons in which nothing came are outcomes too */
+
+            if (vote) {
+                prd_scores_zero(&p->near[prd_age(l->blocks / 8)], gap);
+            }
+        }
+
+        l->near_bin = bin;
+        l->near = 0;
+
+        prd_learned_rate(l, p, t, now_s);
+    }
+
+    l->near += (float) count;
+}
+
+
+double
+prd_learned_forecast(const prd_learned_t *l, const prd_pooled_t *p,
+    const prd_envelope_terms_t *t, double now_s)
+{
+    float     level;
+    uint16_t  gap;
+    unsigned  age;
+
+    if (l->level <= 0) {
+        return 0;
+    }
+
+    level = l->level;
+    gap = (uint16_t) ((uint64_t) ((now_s - PRD_BIN_S / 2) / t->horizon_s)
+                      - l->near_bin - 1);
+
+    /* 0xffff: asked within the bin that is still counted */
+
+    if (gap && gap != UINT16_MAX) {
+        level *= powf(1 - PRD_NEAR_GAIN,
+                      (float) prd_min(gap, PRD_NEAR_GAP));
+    }
+
+    age = prd_age(l->blocks / 8);
+
+    return level * exp2f(prd_min(p->near[age].z, 20.0f));
+}
+
+
+uint32_t
+prd_learned_trust(const prd_learned_t *l, const prd_pooled_t *p)
+{
+    uint32_t  w;
+
+    (void) p;
+
+    w = (uint32_t) l->hours * PRD_TRUSTS / ((uint32_t) l->hours + 8);
+
+    return prd_min(w, PRD_TRUSTS - 1);
+}

@@ -1,0 +1,186 @@
+
+/*
+ * The envelope of a client: the learned drain rate and depth of its bucket.
+ *
+ * Depth: y = log2 of the peak backlog of every active 10 s block; each client
+ * keeps a mean mu and a spread sigma of y, and b = 2^(mu + sigma Z), where Z
+ * is the (1 - alpha) quantile of the scores (y - mu) / sigma pooled over all
+ * clients of the same age class.  Rate: the same of the hourly counts, with
+ * alpha 0.05.  This is split conformal calibration of normalised scores with
+ * categories (Vovk's Mondrian form; Lei et al. 2018), done online: the
+ * coverage of a class is right whatever the shape of the data, and a sparse
+ * client borrows the tail of its class while its scale is its own.
+ *
+ * Everything here belongs to the forecasting thread (or the replay tool);
+ * workers read only the published words.
+ */
+
+
+#ifndef PRD_ENVELOPE_H_INCLUDED
+#define PRD_ENVELOPE_H_INCLUDED
+
+
+#include "prd_pool.h"
+
+
+/*
+ * The published word of a client, one 64-bit store by CAS:
+ *
+ *   generation 16 | trust 6 | rate 21 | depth 21
+ *
+ * The generation rises when a slot is claimed, so that what was learned for
+ * the slot's former client cannot be published to the new one.  Depth 0
+ * means that nothing is learned yet.  Rate (nano-tokens per second) and depth
+ * (level units) are 6-bit exponent, 15-bit mantissa: exact to 65,535 units,
+ * then to 2^-16; codes compare like the numbers they stand for.
+ */
+
+#define prd_env_depth_code(w)   ((uint32_t) (w) & 0x1fffff)
+#define prd_env_rate_code(w)    ((uint32_t) ((w) >> 21) & 0x1fffff)
+#define prd_env_trust(w)        ((uint32_t) ((w) >> 42) & 0x3f)
+#define prd_env_generation(w)   ((uint32_t) ((w) >> 48))
+
+#define prd_env(gen, trust, rate, depth)                                      \
+    ((uint64_t) (gen) << 48 | (uint64_t) (trust) << 42                        \
+     | (uint64_t) (rate) << 21 | (uint64_t) (depth))
+
+
+static inline uint64_t
+prd_env_decode(uint32_t code)
+{
+    uint32_t  e = code >> 15, m = code & 0x7fff;
+
+    return e ? (uint64_t) (m | 0x8000) << (e - 1) : m;
+}
+
+
+static inline uint32_t
+prd_env_encode(uint64_t v)
+{
+    uint32_t  e;
+
+    if (v < 0x8000) {
+        return (uint32_t) v;
+    }
+
+    e = 48 - (uint32_t) __builtin_clzll(v);
+
+    return (e + 1) << 15 | ((uint32_t) (v >> e) & 0x7fff);
+}
+
+
+/* Age classes of the pooled scores, by closed blocks or hours: 0, 1-2, 3-7,
+ * 8-31, 32-127, 128 and more. */
+
+#define PRD_AGES   6
+#define PRD_CELLS  160                /* of 0.2 from -8 */
+
+typedef struct {
+    float   cell[PRD_CELLS];
+    float   votes;
+    float   z;                        /* published quantile, slowed down */
+    double  at_s;                     /* when z was last moved */
+} prd_scores_t;
+
+
+/*
+ * What is learned of one client: 64 bytes, parallel to the table's slots.
+ *
+ * The caps bound growth: an envelope follows its habit freely below its cap,
+ * and the cap doubles at most once in 24 h, up or down.  (A bound on the
+ * envelope itself would be a ratchet: every quiet minute lowers it, and it
+ * needs a day to come back; coverage fell to 80 %.)
+ */
+
+typedef struct {
+    float     mu;                     /* log2 of block peaks: mean, spread */
+    float     sigma;
+    float     mu_rate;                /* log2 of hourly counts */
+    float     sigma_rate;
+    float     depth;                  /* b, tokens, raw: before floor, min */
+    float     rate;                   /* r, tokens per second, raw */
+    float     cap_depth;              /* tokens */
+    float     cap_rate;               /* tokens per second */
+    uint32_t  depth_at;               /* wall s when the caps were moved */
+    uint32_t  rate_at;
+    float     count;                  /* admitted in the epoch, tokens */
+    float     level;                  /* short forecast: EWMA, tokens/s */
+    float     near;                   /* count in the present short bin */
+    uint16_t  near_bin;               /* which: wall s / horizon, mod 2^16 */
+    uint16_t  epoch;                  /* of count: wall s / 3600, mod 2^16 */
+    uint16_t  blocks;                 /* closed active blocks, saturates */
+    uint16_t  hours;                  /* closed active hours, saturates */
+    uint16_t  generation;             /* of the client it belongs to */
+    uint16_t  spare;
+} prd_learned_t;
+
+
+/* What is learned from all clients of a zone together. */
+
+typedef struct {
+    prd_scores_t  depth[PRD_AGES];
+    prd_scores_t  rate[PRD_AGES];
+    prd_scores_t  near[PRD_AGES];     /* short forecast: log2 actual/level */
+
+    double    mu, sigma;              /* newcomers' prior */
+    double    mu_rate, sigma_rate;
+    double    anchor_b, anchor_r;     /* log2; what newcomers get stays near */
+    double    anchor_mu;              /* of mu_rate: a typical hour */
+    double    anchor_s;               /* when the anchors were moved; 0 = never */
+    double    newcomer_b, newcomer_r; /* enforced: tokens, tokens/s */
+    double    cost;                   /* mean cost of a request, tokens */
+
+    /* statistics, never read by the algorithm */
+    double    closed[PRD_AGES];       /* blocks */
+    double    missed[PRD_AGES];       /* of them: peak above the raw depth, */
+                                      /* before growth bound, floor and min */
+    double    bounded[PRD_AGES];      /* peak above the depth as bounded */
+} prd_pooled_t;
+
+
+/* The constants that the configuration sets. */
+
+typedef struct {
+    double    alpha;                  /* 1 - confidence */
+    double    horizon_s;
+    int       learning;               /* in warm-up: no growth bounds */
+} prd_envelope_terms_t;
+
+
+void prd_pooled_init(prd_pooled_t *p, const prd_envelope_terms_t *t);
+
+/* Moves newcomers' envelope and its anchors to `now_s`. */
+void prd_pooled_newcomer(prd_pooled_t *p, const prd_envelope_terms_t *t,
+    double now_s);
+
+/* A client's first record: the newcomer of now. */
+void prd_learned_init(prd_learned_t *l, const prd_pooled_t *p,
+    uint16_t generation, double now_s);
+
+/*
+ * Closes a block: `peak` > 0 is the greatest backlog in it, tokens.
+ * vote = 0 leaves the pooled scores and the prior alone.
+ * Returns 1 when the peak was above the depth.
+ */
+int prd_learned_block(prd_learned_t *l, prd_pooled_t *p,
+    const prd_envelope_terms_t *t, double peak, int vote, double now_s);
+
+/* Closes an hour with l->count > 0 tokens admitted in it. */
+void prd_learned_hour(prd_learned_t *l, prd_pooled_t *p,
+    const prd_envelope_terms_t *t, int vote, double now_s);
+
+/* Adds a block's count to the short forecast. */
+void prd_learned_near(prd_learned_t *l, prd_pooled_t *p,
+    const prd_envelope_terms_t *t, double count, int vote, double now_s);
+
+/* 95 % quantile of the demand over the next horizon, tokens/s; 0 = unknown */
+double prd_learned_forecast(const prd_learned_t *l, const prd_pooled_t *p,
+    const prd_envelope_terms_t *t, double now_s);
+
+/* Trust index 0..63 from closed active hours. */
+uint32_t prd_learned_trust(const prd_learned_t *l, const prd_pooled_t *p);
+
+unsigned prd_age(unsigned n);
+
+
+#endif /* PRD_ENVELOPE_H_INCLUDED */

@@ -1,0 +1,677 @@
+
+/*
+ * The round of learning.  Once a second: class surge, newcomers' envelope.
+ * At the end of a bin: every client with demand in it has its block closed
+ * and its envelope published.  A client's hour is closed with its
+ * first block in a later one.
+ *
+ * Everything a round leaves behind is either a single store or safe to do
+ * again, so that a thread killed inside a round costs at most one bin's
+ * votes: counters are taken by exchange, and a bin is marked closed first.
+ */
+
+
+#include <math.h>
+
+#include "prd_forecaster.h"
+
+
+#define PRD_VOTES_PER_BIN   4         /* of the clients of one newcomer key */
+#define PRD_IDLE_MS         (20u * 24 * 3600 * 1000)
+#define PRD_SURGE_FAST_S    30.0
+#define PRD_SURGE_SLOW_S    86400.0
+#define PRD_SURGE_RATIO     3.0
+#define PRD_SURGE_SHARE     0.05      /* of the capacity */
+#define PRD_SURGE_MOST      0.7       /* of all classes: the site itself */
+#define PRD_LEVEL_GAIN      0.3
+#define PRD_FENCE_EVERY     1024      /* buckets */
+
+
+static void prd_forecaster_terms(const prd_view_t *view,
+    const prd_policy_t *policy, double now_s, prd_envelope_terms_t *t);
+static void prd_forecaster_surge(prd_view_t *view,
+    const prd_policy_t *policy, double dt_s, uint32_t now_ms);
+static prd_rc_t prd_forecaster_bin(prd_forecaster_t *f, prd_view_t *view,
+    const prd_policy_t *policy, const prd_envelope_terms_t *t, double end_s,
+    uint32_t now_ms);
+static void prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
+    const prd_policy_t *policy, const prd_envelope_terms_t *t, uint32_t slot,
+    double end_s);
+static void prd_forecaster_cost(prd_view_t *view,
+    const prd_policy_t *policy);
+static void prd_forecaster_series(prd_view_t *view, double end_s,
+    uint32_t now_ms);
+static void prd_forecaster_top(prd_forecaster_t *f, prd_top_e by,
+    const prd_top_t *top);
+
+
+static void
+prd_forecaster_terms(const prd_view_t *view, const prd_policy_t *policy,
+    double now_s, prd_envelope_terms_t *t)
+{
+    t->alpha = 1 - policy->params.confidence_ppm / 1e6;
+    t->horizon_s = prd_max(policy->params.horizon_s, PRD_BIN_S);
+    t->learning = now_s < (double) view->zone->learn_since_s
+                          + policy->params.warmup_s;
+}
+
+
+prd_rc_t
+prd_forecaster_round(prd_forecaster_t *f, prd_view_t *view,
+    const prd_policy_t *policy, double now_s, uint32_t now_ms)
+{
+    double                dt;
+    uint64_t              bin, was;
+    uint32_t              unit;
+    prd_rc_t              rc;
+    prd_zone_t           *zone;
+    prd_pooled_t         *p;
+    prd_envelope_terms_t  t;
+
+    zone = view->zone;
+    p = &zone->pooled;
+    unit = policy->unit;
+
+    bin = (uint64_t) (now_s / PRD_BIN_S);
+
+    if (zone->tick_s == 0) {
+        zone->tick_s = now_s;
+        atomic_store(&zone->bin, bin);
+    }
+
+    prd_forecaster_terms(view, policy, now_s, &t);
+
+    /*
+     * A step back leaves the open bin open, until the clock is there again or
+     * differs by more than a day; a step forward closes it once.
+     */
+
+    was = atomic_load(&zone->bin);
+
+    if (bin > was || was > bin + 86400 / PRD_BIN_S) {
+        atomic_store(&zone->bin, bin);
+
+        rc = prd_forecaster_bin(f, view, policy, &t,
+                                (double) (was + 1) * PRD_BIN_S, now_ms);
+        if (rc != PRD_OK) {
+            return rc;
+        }
+
+        if (policy->charged) {
+            prd_forecaster_cost(view, policy);
+        }
+
+        prd_forecaster_series(view, (double) (was + 1) * PRD_BIN_S, now_ms);
+    }
+
+    dt = now_s - zone->tick_s;
+
+    if (policy->pool.capacity && dt > 0) {
+        prd_forecaster_surge(view, policy, dt, now_ms);
+    }
+
+    if (dt > 0 || dt < -86400) {
+        zone->tick_s = now_s;
+    }
+
+    prd_pooled_newcomer(p, &t, now_s);
+
+    atomic_store_explicit(&zone->newcomer, prd_env(0, 0,
+        prd_env_encode((uint64_t) prd_min(p->newcomer_r * PRD_RATE_ONE, 1e18)),
+        prd_env_encode((uint64_t) prd_min(p->newcomer_b * unit, 4e9))),
+        memory_order_relaxed);
+
+    atomic_store_explicit(&zone->warm, !t.learning, memory_order_relaxed);
+    atomic_store_explicit(&zone->last_tick_s, (uint64_t) now_s,
+                          memory_order_relaxed);
+    atomic_fetch_add_explicit(&zone->ticks, 1, memory_order_relaxed);
+
+    return PRD_OK;
+}
+
+
+/*
+ * A class whose newcomers ask for more than three times their habit pays
+ * first: rho = F / (3 S + 0.05 C), F and S weighted rates with time constants
+ * of 30 s and a day.  Never for a class that is most of the traffic anyway.
+ */
+
+static void
+prd_forecaster_surge(prd_view_t *view, const prd_policy_t *policy,
+    double dt_s, uint32_t now_ms)
+{
+    double       rate, fast, slow, rho, cap, k, all;
+    uint32_t     i, w, surging, surge;
+    uint64_t     sum, diff;
+    prd_zone_t  *zone;
+
+    zone = view->zone;
+    cap = (double) policy->pool.capacity / PRD_RATE_ONE;
+    fast = exp(-dt_s / PRD_SURGE_FAST_S);
+    slow = exp(-dt_s / PRD_SURGE_SLOW_S);
+
+    /* shortage is not a habit */
+
+    k = prd_pool_level(atomic_load_explicit(&zone->pool,
+                                            memory_order_relaxed), now_ms)
+        > PRD_POOL_FULL / 2 ? 1 : 1 / 8.0;
+
+    all = 0;
+    surging = 0;
+
+    for (i = 0; i < PRD_CLASSES; i++) {
+
+        if (i && atomic_load_explicit(&zone->classes[i],
+                                      memory_order_relaxed) == 0)
+        {
+            continue;
+        }
+
+        sum = 0;
+
+        for (w = 0; w <= PRD_WORKERS; w++) {
+            sum += atomic_load_explicit(&zone->worker[w].class_[i],
+                                        memory_order_relaxed);
+        }
+
+        diff = sum - zone->class_seen[i];
+        zone->class_seen[i] = sum;
+
+        rate = (double) diff / PRD_TRUSTS / policy->unit / dt_s;
+
+        zone->surge_fast[i] = zone->surge_fast[i] * fast + rate * (1 - fast);
+        zone->surge_slow[i] = zone->surge_slow[i] * slow
+                              + rate * k * (1 - slow);
+        all += rate * k;
+    }
+
+    zone->surge_all = zone->surge_all * slow + all * (1 - slow);
+
+    for (i = 0; i < PRD_CLASSES; i++) {
+        surge = 0;
+
+        if (zone->surge_fast[i] > 0
+            && zone->surge_slow[i] < PRD_SURGE_MOST * zone->surge_all)
+        {
+            rho = zone->surge_fast[i] / (PRD_SURGE_RATIO * zone->surge_slow[i]
+                                         + PRD_SURGE_SHARE * cap);
+            if (rho > 1) {
+                surge = (uint32_t) prd_min((rho - 1) * PRD_ONE_Q16, 1u << 26);
+                surging = 1;
+            }
+        }
+
+        atomic_store_explicit(&zone->surge[i], surge, memory_order_relaxed);
+    }
+
+    atomic_store_explicit(&zone->surging, surging, memory_order_relaxed);
+}
+
+
+void
+prd_forecaster_publish(prd_view_t *view, const prd_policy_t *policy,
+    uint32_t slot)
+{
+    double          unit;
+    uint64_t        env, next;
+    prd_entry_t    *e;
+    prd_learned_t  *l;
+
+    e = &view->table.entries[slot];
+    l = &view->learned[slot];
+    unit = policy->unit;
+
+    env = atomic_load_explicit(&e->envelope, memory_order_relaxed);
+
+    if (prd_env_generation(env) != l->generation) {
+        return;                       /* the slot has a new client */
+    }
+
+    next = prd_env(l->generation, prd_learned_trust(l, &view->zone->pooled),
+                   prd_env_encode((uint64_t) prd_min(l->rate * 1e9, 1e18)),
+                   prd_max(prd_env_encode((uint64_t) prd_min(l->depth * unit,
+                                                             4e9)), 1));
+
+    if (atomic_compare_exchange_strong(&e->envelope, &env, next)) {
+        atomic_store_explicit(&e->hours, l->hours, memory_order_relaxed);
+    }
+}
+
+
+/* May this client vote?  Clients of one newcomer key share four votes a bin. */
+
+static int
+prd_forecaster_vote(prd_forecaster_t *f, uint32_t parent)
+{
+    uint32_t  i, n;
+
+    if (parent == 0) {
+        return 1;
+    }
+
+    i = parent * 0x9e3779b1u >> 20;
+
+    for (n = 0; n < 16; n++, i = (i + 1) % PRD_VOTERS) {
+
+        if (f->parent[i] == parent) {
+
+            if (f->votes[i] >= PRD_VOTES_PER_BIN) {
+                return 0;
+            }
+
+            f->votes[i]++;
+            return 1;
+        }
+
+        if (f->parent[i] == 0) {
+            f->parent[i] = parent;
+            f->votes[i] = 1;
+            return 1;
+        }
+    }
+
+    /* thousands of keys in ten seconds: whoever comes late has no say */
+
+    return 0;
+}
+
+
+static prd_rc_t
+prd_forecaster_bin(prd_forecaster_t *f, prd_view_t *view,
+    const prd_policy_t *policy, const prd_envelope_terms_t *t, double end_s,
+    uint32_t now_ms)
+{
+    uint32_t     i, j, b, s, n, active, from, to;
+    uint64_t     bits, left;
+    prd_zone_t  *zone;
+
+    zone = view->zone;
+    active = 0;
+
+    memset(f->parent, 0, sizeof(f->parent));
+    memset(f->top_n, 0, sizeof(f->top_n));
+
+    n = (view->table.nbuckets + 63) / 64;
+
+    for (i = 0; i < n; i++) {
+
+        if (i % (PRD_FENCE_EVERY / 64) == 0 && f->fenced
+            && f->fenced(f->data))
+        {
+            return PRD_ESTALE;
+        }
+
+        if (atomic_load_explicit(&view->dirty[i], memory_order_relaxed) == 0) {
+            continue;
+        }
+
+        bits = atomic_exchange_explicit(&view->dirty[i], 0,
+                                        memory_order_acquire);
+
+        for (left = bits; left; left &= left - 1) {
+            b = i * 64 + (uint32_t) __builtin_ctzll(left);
+
+            __builtin_prefetch(&view->table.tags[b * PRD_WAYS]);
+
+            for (j = 0; j < PRD_WAYS; j++) {
+                s = b * PRD_WAYS + j;
+
+                if (atomic_load_explicit(&view->table.entries[s].demand,
+                                         memory_order_relaxed) != 0)
+                {
+                    active++;
+                    prd_forecaster_client(f, view, policy, t, s, end_s);
+                }
+            }
+        }
+    }
+
+    /*
+     * A 360th of the table a bin, an hour for all of it: dead processes'
+     * claims, clients idle for 20 days, and demand whose bit was lost by a
+     * worker killed just before it set it.
+     */
+
+    from = atomic_load(&zone->sweep_at);
+    from = from < view->table.nbuckets ? from : 0;
+    to = from + view->table.nbuckets / 360 + 1;
+    to = prd_min(to, view->table.nbuckets);
+
+    for (s = from * PRD_WAYS; s < to * PRD_WAYS; s++) {
+
+        if (atomic_load_explicit(&view->table.entries[s].demand,
+                                 memory_order_relaxed) != 0)
+        {
+            (void) atomic_fetch_or(&view->dirty[s / PRD_WAYS / 64],
+                                   1ull << (s / PRD_WAYS % 64));
+        }
+    }
+
+    atomic_fetch_add(&zone->freed, prd_table_sweep(&view->table, from, to,
+                                                   now_ms, PRD_IDLE_MS));
+
+    atomic_store(&zone->sweep_at, to < view->table.nbuckets ? to : 0);
+    atomic_store(&zone->active, active);
+
+    /* readers see an odd sequence while the lists change */
+
+    (void) atomic_fetch_or(&zone->top_seq, 1);
+    atomic_thread_fence(memory_order_release);
+    memcpy(zone->top, f->top, sizeof(zone->top));
+    memcpy(zone->top_n, f->top_n, sizeof(zone->top_n));
+    (void) atomic_fetch_add_explicit(&zone->top_seq, 1, memory_order_release);
+
+    return PRD_OK;
+}
+
+
+/* The mean charge of a client, level units: what its next request holds. */
+
+static void
+prd_forecaster_hold(prd_entry_t *e, double mean)
+{
+    double  hold;
+
+    hold = atomic_load_explicit(&e->hold, memory_order_relaxed);
+    hold = hold > 0 ? hold + 0.2 * (mean - hold) : mean;
+
+    atomic_store_explicit(&e->hold, (uint32_t) prd_min(hold + 0.5, 4e9),
+                          memory_order_relaxed);
+}
+
+
+static void
+prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
+    const prd_policy_t *policy, const prd_envelope_terms_t *t, uint32_t slot,
+    double end_s)
+{
+    int             vote;
+    double          count, peak, denied, unit;
+    uint16_t        epoch;
+    uint32_t        n;
+    uint64_t        tag, env, demand, counts;
+    prd_top_t       top;
+    prd_zone_t     *zone;
+    prd_entry_t    *e;
+    prd_learned_t  *l;
+
+    zone = view->zone;
+    e = &view->table.entries[slot];
+    l = &view->learned[slot];
+    unit = policy->unit;
+
+    __builtin_prefetch(l, 1);
+
+    tag = atomic_load_explicit(&view->table.tags[slot], memory_order_acquire);
+
+    if (tag == PRD_TAG_FREE || prd_tag_is_claim(tag)) {
+        return;
+    }
+
+    env = atomic_load_explicit(&e->envelope, memory_order_relaxed);
+    demand = atomic_exchange_explicit(&e->demand, 0, memory_order_relaxed);
+
+    count = (double) (demand >> 32) / unit;
+    peak = (double) (uint32_t) demand / unit;
+
+    if (atomic_load_explicit(&e->denied, memory_order_relaxed)) {
+        denied = (double) atomic_exchange_explicit(&e->denied, 0,
+                                            memory_order_relaxed) / unit;
+        count = prd_max(count - denied, 0.0);
+        peak = prd_max(peak - denied, 0.0);
+    }
+
+    if (prd_env_generation(env) != l->generation || l->sigma == 0) {
+        prd_learned_init(l, &zone->pooled, (uint16_t) prd_env_generation(env),
+                         end_s - PRD_BIN_S);
+    }
+
+    if (policy->charged) {
+        counts = atomic_exchange_explicit(&e->counts, 0,
+                                          memory_order_relaxed);
+        n = (uint32_t) (counts >> 32);
+
+        if (n && count > 0) {
+            prd_forecaster_hold(e, count / n * unit);
+
+            zone->requests += n;
+            zone->tokens += count;
+        }
+    }
+
+    n = atomic_load_explicit(&e->refused, memory_order_relaxed);
+
+    top.tag = tag;
+    top.rate = (float) (count / PRD_BIN_S);
+    top.rejected = (float) n;
+
+    if (peak > 0) {
+        vote = prd_forecaster_vote(f, atomic_load_explicit(&e->parent,
+                                                    memory_order_relaxed));
+
+        (void) prd_learned_block(l, &zone->pooled, t, peak, vote, end_s);
+        prd_learned_near(l, &zone->pooled, t, count, vote, end_s);
+
+        /*
+         * An hour is closed when its client comes back in a later one: who
+         * never comes back does not say how much a client needs per hour
+         * (closing all at the full hour took newcomers' rate to a sixth and
+         * false throttling up by half), and no hour ends in a burst of work.
+         */
+
+        epoch = (uint16_t) (uint64_t) ((end_s - PRD_BIN_S / 2)
+                                       / PRD_EPOCH_S);
+
+        if (l->epoch != epoch) {
+
+            if (l->count > 0) {
+                prd_learned_hour(l, &zone->pooled, t, vote, end_s);
+            }
+
+            l->epoch = epoch;
+        }
+
+        l->count += (float) count;
+
+        prd_forecaster_publish(view, policy, slot);
+    }
+
+    top.forecast = (float) prd_learned_forecast(l, &zone->pooled, t, end_s);
+
+    top.value = top.rate;
+    prd_forecaster_top(f, PRD_TOP_RATE, &top);
+
+    top.value = top.forecast;
+    prd_forecaster_top(f, PRD_TOP_FORECAST, &top);
+
+    if (n) {
+        top.value = top.rejected;
+        prd_forecaster_top(f, PRD_TOP_REJECTED, &top);
+    }
+}
+
+
+/*
+ * The zone's mean cost of a request: what newcomers hold, and the unit of the
+ * least depth.  The first one known moves the priors too, which are stated for
+ * requests of cost 1.
+ */
+
+static void
+prd_forecaster_cost(prd_view_t *view, const prd_policy_t *policy)
+{
+    double         cost;
+    prd_zone_t    *zone;
+    prd_pooled_t  *p;
+
+    zone = view->zone;
+    p = &zone->pooled;
+
+    if (zone->requests <= 0) {
+        return;
+    }
+
+    cost = zone->tokens / zone->requests;
+
+    if (!zone->costed) {
+        zone->costed = 1;
+        p->mu += log2(cost);
+        p->mu_rate += log2(cost);
+    }
+
+    p->cost = cost;
+
+    atomic_store_explicit(&zone->hold,
+                          (uint32_t) prd_min(cost * policy->unit + 0.5, 4e9),
+                          memory_order_relaxed);
+
+    /* a memory of the last million requests or so */
+
+    if (zone->requests > 1e6) {
+        zone->requests *= 0.5;
+        zone->tokens *= 0.5;
+    }
+}
+
+
+/* A bounded list, kept as a heap with its least value on top. */
+
+static void
+prd_forecaster_top(prd_forecaster_t *f, prd_top_e by, const prd_top_t *top)
+{
+    uint32_t    i, c, n;
+    prd_top_t  *h;
+
+    h = f->top[by];
+    n = f->top_n[by];
+
+    if (n == PRD_TOP) {
+
+        if (top->value <= h[0].value) {
+            return;
+        }
+
+        for (i = 0; (c = 2 * i + 1) < n; i = c) {
+            c += c + 1 < n && h[c + 1].value < h[c].value;
+
+            if (h[c].value >= top->value) {
+                break;
+            }
+
+            h[i] = h[c];
+        }
+
+        h[i] = *top;
+        return;
+    }
+
+    for (i = f->top_n[by]++; i && h[(i - 1) / 2].value > top->value;
+         i = (i - 1) / 2)
+    {
+        h[i] = h[(i - 1) / 2];
+    }
+
+    h[i] = *top;
+}
+
+
+/* The zone as a whole: what was forecast against what came. */
+
+static void
+prd_forecaster_series(prd_view_t *view, double end_s, uint32_t now_ms)
+{
+    double        actual, refused, ratio, upper, tau, tokens, rejected;
+    prd_zone_t   *zone;
+    prd_point_t  *p;
+
+    zone = view->zone;
+    tau = 0.95;
+
+    tokens = (double) prd_zone_count(view, PRD_CNT_COST_MILLI) / 1000;
+    rejected = (double) (prd_zone_count(view, PRD_CNT_REJECTED)
+                         + prd_zone_count(view, PRD_CNT_REJECTED_DRY_RUN));
+
+    actual = (tokens - zone->bin_tokens) / PRD_BIN_S;
+    refused = (rejected - zone->bin_rejected) / PRD_BIN_S;
+
+    zone->bin_tokens = tokens;
+    zone->bin_rejected = rejected;
+
+    (void) atomic_fetch_or(&zone->series_seq, 1);
+    atomic_thread_fence(memory_order_release);
+
+    p = &zone->series[zone->series_at];
+    zone->series_at = (zone->series_at + 1) % PRD_SERIES;
+
+    upper = zone->level * zone->ratio;
+
+    p->start_s = (uint64_t) (end_s - PRD_BIN_S);
+    p->actual = (float) actual;
+    p->refused = (float) refused;
+    p->forecast = (float) zone->level;
+    p->upper = (float) upper;
+    p->active = (float) atomic_load(&zone->active);
+    p->fill = (float) prd_pool_level(atomic_load_explicit(&zone->pool,
+                                     memory_order_relaxed), now_ms)
+              / PRD_POOL_FULL;
+
+    if (p->start_s % 300 == 0 || zone->long_n == 0) {
+
+        if (zone->long_n) {
+            zone->series_long[zone->series_long_at].actual /= zone->long_n;
+            zone->series_long[zone->series_long_at].refused /= zone->long_n;
+            zone->series_long_at = (zone->series_long_at + 1)
+                                   % PRD_SERIES_LONG;
+        }
+
+        zone->series_long[zone->series_long_at] = *p;
+        zone->long_n = 1;
+
+    } else {
+        zone->series_long[zone->series_long_at].actual += p->actual;
+        zone->series_long[zone->series_long_at].refused += p->refused;
+        zone->long_n++;
+    }
+
+    (void) atomic_fetch_add_explicit(&zone->series_seq, 1,
+                                     memory_order_release);
+
+    /*
+     * Exponential smoothing, and the quantile of actual / level by a
+     * stochastic step on the pinball loss.
+     */
+
+    if (zone->level > 0) {
+        zone->pinball += actual >= upper ? tau * (actual - upper)
+                                         : (1 - tau) * (upper - actual);
+        zone->pinball_last += actual >= zone->last
+                              ? tau * (actual - zone->last)
+                              : (1 - tau) * (zone->last - actual);
+        zone->pinball_n++;
+        zone->covered += actual <= upper;
+
+        ratio = actual / zone->level;
+        zone->ratio *= ratio > zone->ratio ? 1 + 0.05 * tau
+                                           : 1 - 0.05 * (1 - tau);
+        zone->ratio = prd_max(prd_min(zone->ratio, 1e3), 1e-3);
+        zone->level += PRD_LEVEL_GAIN * (actual - zone->level);
+
+    } else {
+        zone->level = actual;
+        zone->ratio = 1.5;
+    }
+
+    zone->last = actual;
+}
+
+
+void
+prd_forecaster_flush(prd_forecaster_t *f, prd_view_t *view,
+    const prd_policy_t *policy, double now_s, uint32_t now_ms)
+{
+    prd_envelope_terms_t  t;
+
+    prd_forecaster_terms(view, policy, now_s, &t);
+
+    (void) prd_forecaster_bin(f, view, policy, &t, now_s, now_ms);
+}

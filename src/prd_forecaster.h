@@ -1,0 +1,54 @@
+
+/*
+ * One round of learning over a zone: closes blocks and hours, moves the
+ * pooled tables, publishes envelopes, newcomer's envelope and class surge.
+ * Called by the thread once a second, or by the replay tool by the log's
+ * clock; never by two at a time (the thread holds the lease).
+ */
+
+
+#ifndef PRD_FORECASTER_H_INCLUDED
+#define PRD_FORECASTER_H_INCLUDED
+
+
+#include "prd_zone.h"
+
+
+#define PRD_VOTERS  4096                 /* newcomer keys told apart in a bin */
+
+/* Scratch memory of one caller, zeroed at first. */
+
+typedef struct {
+    uint32_t  parent[PRD_VOTERS];
+    uint8_t   votes[PRD_VOTERS];
+    prd_top_t top[PRD_TOPS][PRD_TOP];    /* being collected */
+    uint32_t  top_n[PRD_TOPS];
+    /* asked between buckets; non-zero stops the round (lease lost) */
+    int     (*fenced)(void *data);
+    void     *data;
+} prd_forecaster_t;
+
+
+/*
+ * now_s    wall seconds with fractions; a step back closes nothing, a step
+ *          forward closes the open bin once
+ * now_ms   monotonic, for the pool and idle times
+ *
+ * Returns PRD_OK, or PRD_ESTALE when fenced() said so.
+ */
+prd_rc_t prd_forecaster_round(prd_forecaster_t *f, prd_view_t *view,
+    const prd_policy_t *policy, double now_s, uint32_t now_ms);
+
+/*
+ * Publishes what a slot's record holds; fenced by the generation.  For the
+ * round itself and for a loaded state.
+ */
+void prd_forecaster_publish(prd_view_t *view, const prd_policy_t *policy,
+    uint32_t slot);
+
+/* Closes the open bin now: end of a log, before a save. */
+void prd_forecaster_flush(prd_forecaster_t *f, prd_view_t *view,
+    const prd_policy_t *policy, double now_s, uint32_t now_ms);
+
+
+#endif /* PRD_FORECASTER_H_INCLUDED */

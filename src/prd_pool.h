@@ -1,0 +1,135 @@
+
+/*
+ * A pool: the capacity that clients borrow from, and the elasticity m that
+ * its fill gives their envelopes.
+ *
+ * The level is kept in [-D, D], D = 5 s x capacity, as Q30: 1 << 30 is D.
+ * Since D is a fixed time's worth of capacity, the refill per millisecond is
+ * the same number for every pool, and a changed capacity rescales nothing.
+ * One word: u32 ms << 32 | i32 level, changed by compare-and-swap.
+ *
+ * Workers take chunks of at most max(cost, D/256) and spend them locally, so
+ * that one hot word is not fought over.  A chunk is debited before it is
+ * spent: what a pool admits in any window T never exceeds
+ * capacity x (T + 10 s).  A killed worker loses at most its chunk.
+ */
+
+
+#ifndef PRD_POOL_H_INCLUDED
+#define PRD_POOL_H_INCLUDED
+
+
+#include "prd_bucket.h"
+
+
+#define PRD_POOL_DEPTH_S   5
+#define PRD_POOL_FULL      ((int32_t) 1 << 30)
+#define PRD_POOL_PER_MS    214748                 /* 2^30 / 5000 */
+#define PRD_POOL_CHUNK     ((uint64_t) PRD_POOL_FULL >> 8)
+
+#define PRD_TRUSTS         64                     /* trust index 0..63 */
+
+
+/*
+ * What a configuration says of a pool, in the forms that a request needs.
+ * Filled by prd_pool_terms(), constant afterwards, in process memory.
+ */
+
+typedef struct {
+    prd_rate_t   capacity;            /* 0: no pool */
+    uint64_t     per_unit;            /* Q50 pool level per level unit */
+    uint32_t     top;                 /* m with room; PRD_M_INF = unlimited */
+    uint32_t     above;               /* min(top, 2) - 1, Q16 */
+    uint32_t     speed_max;           /* max(2, top) of a finite top, Q16 */
+    uint32_t     theta[PRD_TRUSTS];   /* reserve kept from the untrusted */
+    uint32_t     scale[PRD_TRUSTS];   /* 1 / (1 - theta), Q16 */
+} prd_pool_terms_t;
+
+
+/*
+ * capacity      > 0, or 0 for no pool (then m is always 1)
+ * borrow_milli  0 = unlimited, 1000 = off, N * 1000
+ * unit          level units per token
+ */
+
+void prd_pool_terms(prd_pool_terms_t *t, prd_rate_t capacity,
+    uint32_t borrow_milli, uint32_t unit);
+
+
+/* A full pool at now_ms. */
+
+void prd_pool_init(prd_word_t *pool, uint32_t now_ms);
+
+/* The level at now_ms, in [-2^30, 2^30].  A step back refills nothing. */
+
+static inline int32_t
+prd_pool_level(uint64_t word, uint32_t now_ms)
+{
+    int64_t   level;
+    uint32_t  dt;
+
+    dt = prd_elapsed(prd_word_ms(word), now_ms);
+    level = (int32_t) prd_word_level(word);
+
+    if (dt) {
+        dt = prd_min(dt, 2 * PRD_POOL_DEPTH_S * 1000 + 1);
+        level += (int64_t) dt * PRD_POOL_PER_MS;
+    }
+
+    return (int32_t) prd_min(level, PRD_POOL_FULL);
+}
+
+
+/*
+ * m of a client with the given trust index at the given fill (Q16 in
+ * [-65536, 65536]); *e (Q16) is the fill above the client's reserve, which
+ * the class surge rule reads.
+ */
+
+static inline uint32_t
+prd_pool_elasticity(const prd_pool_terms_t *t, int32_t fill, uint32_t trust,
+    int32_t *e)
+{
+    int32_t  th;
+
+    /* |fill| and theta / (1 - theta) are at most 1: 34 bits at most */
+    th = (int32_t) t->theta[trust];
+
+    if (fill >= 0) {
+        *e = (int32_t) (((int64_t) (fill - th) * t->scale[trust]) >> 16);
+
+    } else {
+        *e = fill - (int32_t) (((int64_t) th * t->scale[trust]) >> 16);
+    }
+
+    if (*e > (int32_t) PRD_ONE_Q16 / 2) {
+        return t->top;
+    }
+
+    if (*e >= 0) {
+        return PRD_ONE_Q16
+               + (uint32_t) (((uint64_t) t->above * 2 * (uint32_t) *e) >> 16);
+    }
+
+    return *e > -(int32_t) PRD_ONE_Q16 / 2 ? PRD_ONE_Q16 + 2 * *e : 0;
+}
+
+
+/*
+ * Takes `cost` (level units) for one request.  *credit is the worker's own
+ * part, Q50, starts at 0 and is kept per pool in process memory.
+ *
+ * PRD_OK, or PRD_DECLINED when the pool is at -D and stays as it was.  A cost
+ * above the pool's whole range passes on a full pool only.
+ */
+
+prd_rc_t prd_pool_take(prd_word_t *pool, const prd_pool_terms_t *t,
+    uint64_t *credit, uint32_t cost, uint32_t now_ms);
+
+/* Gives back, or charges later (add < 0: a refund), clamped to [-D, D]. */
+
+void prd_pool_adjust(prd_word_t *pool, const prd_pool_terms_t *t, int64_t add,
+    uint32_t now_ms);
+
+
+#endif /* PRD_POOL_H_INCLUDED */

@@ -1,0 +1,138 @@
+
+/*
+ * The clients of a zone: a lock-free two-choice table of 8-way buckets in
+ * memory that processes share.  8-byte tags lie apart from 64-byte entries,
+ * a bucket's tags in one cache line: 72 bytes a slot.  The tag is the keyed
+ * hash of the client's key; both buckets follow from it.
+ *
+ * Nobody locks.  A process may be killed between any two stores:
+ *
+ *   - A slot is claimed by CAS of its tag to a claim word, which names the
+ *     claimer's pid and part of the key's hash, then reset, then published by
+ *     CAS of the claim to the tag.  A claim left by a dead process is freed
+ *     by whoever needs the slot, or by the sweep.
+ *   - Two processes that insert the same key see each other: each claims
+ *     first and looks at both buckets afterwards (sequentially consistent), so
+ *     at least one sees the other's claim or tag; the higher slot gives way.
+ *   - A stale reader may still charge a slot that has just been given to
+ *     another client: one request, and never to its envelope, which carries
+ *     the slot's generation.
+ */
+
+
+#ifndef PRD_TABLE_H_INCLUDED
+#define PRD_TABLE_H_INCLUDED
+
+
+#include "prd_envelope.h"
+
+
+#define PRD_WAYS           8
+#define PRD_NO_SLOT        UINT32_MAX
+
+/* tags: 0 free; 0xffff in the top 16 bits a claim; anything else a client */
+
+#define PRD_TAG_FREE       0ull
+#define PRD_TAG_CLAIM      0xffffull
+#define prd_tag_is_claim(t)  ((t) >> 48 == PRD_TAG_CLAIM)
+
+
+/*
+ * One client, 64 bytes, a cache line.  Written by workers by CAS or atomic
+ * add, relaxed unless said otherwise; the forecasting thread takes `demand`
+ * and `counts` by exchange and writes `envelope` and `hold`.
+ */
+
+typedef struct {
+    prd_word_t        state;          /* u32 ms | u32 level: the bucket */
+    prd_word_t        envelope;       /* see prd_envelope.h; by CAS */
+    prd_word_t        virtual_;       /* u32 ms | u32 backlog of a bucket */
+                                      /* without limit: the demand */
+    prd_word_t        demand;         /* u32 admitted cost | u32 peak backlog */
+                                      /* in this bin */
+    prd_word_t        counts;         /* u32 admitted | u32 refused requests */
+                                      /* in this bin */
+    _Atomic uint32_t  refused;        /* since the slot was claimed */
+    _Atomic uint32_t  hold;           /* mean charge, level units; 0 unknown */
+    _Atomic uint32_t  parent;         /* part of the newcomer key's hash */
+    _Atomic uint32_t  denied;         /* cost answered with 401 or 403: */
+                                      /* teaches nothing */
+    _Atomic uint32_t  hours;          /* closed active hours, published */
+    _Atomic uint32_t  spare;
+} prd_entry_t;
+
+
+/* Process-local view of a table: pointers into the shared memory. */
+
+typedef struct {
+    prd_word_t   *tags;               /* nbuckets * PRD_WAYS */
+    prd_entry_t  *entries;            /* the same, and one more: overflow */
+    uint32_t      nbuckets;
+    uint32_t      pid;
+    prd_rate_t    rate;               /* baseline, to tell who has drained */
+    uint32_t      unit;               /* level units per token */
+
+    /* is this process alive?  NULL: claims are never taken over */
+    int         (*alive)(uint32_t pid);
+} prd_table_t;
+
+
+/* A key's hash as a tag: never free, never a claim. */
+
+static inline uint64_t
+prd_tag(uint64_t hash)
+{
+    if (hash >> 48 == PRD_TAG_CLAIM) {
+        hash &= ~(1ull << 63);
+    }
+
+    return hash ? hash : 1;
+}
+
+
+/* Bytes of tags and of entries of a table of nbuckets. */
+
+#define prd_table_tags_size(nbuckets)                                         \
+    ((size_t) (nbuckets) * PRD_WAYS * sizeof(uint64_t))
+#define prd_table_entries_size(nbuckets)                                      \
+    (((size_t) (nbuckets) * PRD_WAYS + 1) * sizeof(prd_entry_t))
+
+
+/* The slot of a tag, or PRD_NO_SLOT.  Reads only. */
+
+uint32_t prd_table_find(const prd_table_t *t, uint64_t tag);
+
+/*
+ * The slot of a tag that was not found: claims, resets and publishes one.
+ *
+ * Evicts in the tag's bucket pair only: drained newcomers, oldest first, then
+ * the oldest newcomers; a known client (two closed active hours) only after
+ * 24 h idle.
+ *
+ * PRD_OK        *slot is the tag's (possibly inserted by another meanwhile)
+ * PRD_EFULL     no slot may be taken
+ * PRD_EAGAIN    another process is inserting the same key and does not get on
+ */
+prd_rc_t prd_table_insert(const prd_table_t *t, uint64_t tag, uint32_t now_ms,
+    uint32_t *slot, unsigned *evicted);
+
+/* Forgets a client. PRD_DECLINED: it was not there. */
+prd_rc_t prd_table_remove(const prd_table_t *t, uint64_t tag);
+
+/*
+ * Frees claims of dead processes and clients idle for longer than idle_ms
+ * (at most 24 days) in buckets [from, to).  Returns how many clients it freed.
+ */
+uint32_t prd_table_sweep(const prd_table_t *t, uint32_t from, uint32_t to,
+    uint32_t now_ms, uint32_t idle_ms);
+
+/*
+ * Walks the whole table and checks what must hold when nobody writes: each
+ * tag in one of its buckets, no tag twice, no claim.  Returns the number of
+ * faults; *clients and *claims are counts.  For tests and the checker.
+ */
+uint32_t prd_table_check(const prd_table_t *t, uint32_t *clients,
+    uint32_t *claims);
+
+
+#endif /* PRD_TABLE_H_INCLUDED */
