@@ -146,10 +146,17 @@ prd_decide_terms(prd_view_t *view, const prd_policy_t *policy,
         if (p->max) {
             r = prd_min(r, p->max);
 
-            /* what max delivers in 5 s; nano-tokens to level units */
-            bound = t->unit == PRD_MILLI ? p->max / (1000000 / 5)
-                                         : p->max / (1000000000 / 5);
-            b = prd_min(b, bound);
+            /*
+             * Nano-tokens to level units: what max delivers in 5 s.  A max
+             * that is only the capacity bounds no depth: the pool does that
+             * better, and a small backend's habits are deeper than 5 s.
+             */
+
+            if (p->max != p->capacity) {
+                bound = t->unit == PRD_MILLI ? p->max / (1000000 / 5)
+                                             : p->max / (1000000000 / 5);
+                b = prd_min(b, bound);
+            }
         }
 
         b = prd_max(b, t->limit);

@@ -317,21 +317,41 @@ prd_learned_block(prd_learned_t *l, prd_pooled_t *p,
 }
 
 
+prd_rc_t
+prd_learned_hour_end(prd_learned_t *l, uint16_t epoch)
+{
+    if (l->count <= 0 || l->epoch == epoch || l->counted) {
+        return PRD_DECLINED;
+    }
+
+    l->counted = 1;
+
+    if (l->hours < UINT16_MAX) {
+        l->hours++;
+    }
+
+    return PRD_OK;
+}
+
+
 void
 prd_learned_hour(prd_learned_t *l, prd_pooled_t *p,
     const prd_envelope_terms_t *t, int vote, double now_s)
 {
     float     y, most;
-    unsigned  age;
+    unsigned  age, hours;
 
-    age = prd_age(l->hours);
+    (void) prd_learned_hour_end(l, (uint16_t) (l->epoch + 1));
+
+    hours = l->hours - 1u;
+    age = prd_age(hours);
     y = log2f(prd_max(l->count, 1e-3f));
 
     if (vote) {
         prd_scores_vote(&p->rate[age], (y - l->mu_rate) / l->sigma_rate,
                         PRD_ALPHA_RATE, PRD_RATE_VOTES, t->learning, now_s);
 
-        if (l->hours < PRD_PRIOR_HOURS) {
+        if (hours < PRD_PRIOR_HOURS) {
             p->mu_rate += PRD_PRIOR_GAIN * (y - p->mu_rate);
             p->sigma_rate += PRD_PRIOR_GAIN * (1.25 * fabs(y - p->mu_rate)
                                                - p->sigma_rate);
@@ -343,13 +363,10 @@ prd_learned_hour(prd_learned_t *l, prd_pooled_t *p,
         y = prd_min(y, most);
     }
 
-    prd_learned_ewma(&l->mu_rate, &l->sigma_rate, y, l->hours);
-
-    if (l->hours < UINT16_MAX) {
-        l->hours++;
-    }
+    prd_learned_ewma(&l->mu_rate, &l->sigma_rate, y, hours);
 
     l->count = 0;
+    l->counted = 0;
 
     prd_learned_rate(l, p, t, now_s);
 }
@@ -365,9 +382,10 @@ prd_learned_rate(prd_learned_t *l, const prd_pooled_t *p,
 
     r = l->cap_rate;
 
-    if (l->hours) {
+    if (l->hours > l->counted) {
         r = exp2f(prd_min(l->mu_rate
-                          + l->sigma_rate * p->rate[prd_age(l->hours)].z,
+                          + l->sigma_rate
+                            * p->rate[prd_age(l->hours - l->counted)].z,
                           50.0f))
             / PRD_EPOCH_S;
     }

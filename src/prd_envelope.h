@@ -111,7 +111,7 @@ typedef struct {
     uint16_t  blocks;                 /* closed active blocks, saturates */
     uint16_t  hours;                  /* closed active hours, saturates */
     uint16_t  generation;             /* of the client it belongs to */
-    uint16_t  spare;
+    uint16_t  counted;                /* 1: hours has the open count's */
 } prd_learned_t;
 
 
@@ -164,6 +164,13 @@ void prd_learned_init(prd_learned_t *l, const prd_pooled_t *p,
  */
 int prd_learned_block(prd_learned_t *l, prd_pooled_t *p,
     const prd_envelope_terms_t *t, double peak, int vote, double now_s);
+
+/*
+ * An hour has ended: it counts for trust at once, if anything was admitted in
+ * it.  What it says of the client's need waits until the client comes back
+ * (prd_learned_hour), or every passer-by would vote.  PRD_DECLINED: nothing.
+ */
+prd_rc_t prd_learned_hour_end(prd_learned_t *l, uint16_t epoch);
 
 /* Closes an hour with l->count > 0 tokens admitted in it. */
 void prd_learned_hour(prd_learned_t *l, prd_pooled_t *p,

@@ -2,8 +2,8 @@
 /*
  * The round of learning.  Once a second: class surge, newcomers' envelope.
  * At the end of a bin: every client with demand in it has its block closed
- * and its envelope published.  A client's hour is closed with its
- * first block in a later one.
+ * and its envelope published.  A client's hour counts for trust when
+ * it ends, and is closed with the client's first block in a later one.
  *
  * Everything a round leaves behind is either a single store or safe to do
  * again, so that a thread killed inside a round costs at most one bin's
@@ -37,6 +37,8 @@ static prd_rc_t prd_forecaster_bin(prd_forecaster_t *f, prd_view_t *view,
 static void prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
     const prd_policy_t *policy, const prd_envelope_terms_t *t, uint32_t slot,
     double end_s);
+static prd_rc_t prd_forecaster_hour(prd_forecaster_t *f, prd_view_t *view,
+    const prd_policy_t *policy, uint16_t epoch);
 static void prd_forecaster_cost(prd_view_t *view,
     const prd_policy_t *policy);
 static void prd_forecaster_series(prd_view_t *view, double end_s,
@@ -61,7 +63,7 @@ prd_forecaster_round(prd_forecaster_t *f, prd_view_t *view,
     const prd_policy_t *policy, double now_s, uint32_t now_ms)
 {
     double                dt;
-    uint64_t              bin, was;
+    uint64_t              bin, was, epoch;
     uint32_t              unit;
     prd_rc_t              rc;
     prd_zone_t           *zone;
@@ -102,6 +104,19 @@ prd_forecaster_round(prd_forecaster_t *f, prd_view_t *view,
         }
 
         prd_forecaster_series(view, (double) (was + 1) * PRD_BIN_S, now_ms);
+    }
+
+    epoch = (uint64_t) (now_s / PRD_EPOCH_S);
+
+    if (atomic_load(&zone->epoch) != epoch) {
+
+        rc = prd_forecaster_hour(f, view, policy, (uint16_t) epoch);
+
+        if (rc != PRD_OK) {
+            return rc;
+        }
+
+        atomic_store(&zone->epoch, epoch);
     }
 
     dt = now_s - zone->tick_s;
@@ -572,6 +587,49 @@ prd_forecaster_top(prd_forecaster_t *f, prd_top_e by, const prd_top_t *top)
     }
 
     h[i] = *top;
+}
+
+
+/* At the full hour: who was active in the last one has an hour more. */
+
+static prd_rc_t
+prd_forecaster_hour(prd_forecaster_t *f, prd_view_t *view,
+    const prd_policy_t *policy, uint16_t epoch)
+{
+    uint32_t        s, n;
+    prd_entry_t    *e;
+    prd_learned_t  *l;
+
+    n = prd_zone_slots(view);
+
+    for (s = 0; s < n; s++) {
+
+        if (s % (PRD_FENCE_EVERY * PRD_WAYS) == 0 && f->fenced
+            && f->fenced(f->data))
+        {
+            return PRD_ESTALE;
+        }
+
+        if (atomic_load_explicit(&view->table.tags[s], memory_order_relaxed)
+            == PRD_TAG_FREE)
+        {
+            continue;
+        }
+
+        l = &view->learned[s];
+        e = &view->table.entries[s];
+
+        if (l->count > 0 && l->epoch != epoch
+            && prd_env_generation(atomic_load_explicit(&e->envelope,
+                                                  memory_order_relaxed))
+               == l->generation
+            && prd_learned_hour_end(l, epoch) == PRD_OK)
+        {
+            prd_forecaster_publish(view, policy, s);
+        }
+    }
+
+    return PRD_OK;
 }
 
 

@@ -139,6 +139,7 @@ typedef struct {
     _Atomic uint64_t  ticks;
     _Atomic uint64_t  last_tick_s;              /* wall */
     _Atomic uint64_t  bin;                      /* wall s / 10 of open bin */
+    _Atomic uint64_t  epoch;                    /* wall s / 3600 */
     _Atomic uint64_t  freed;                    /* clients forgotten idle */
     _Atomic uint64_t  active;                   /* in the last closed bin */
     _Atomic uint64_t  closed_ns;                /* CPU of the last closing */

@@ -1,0 +1,47 @@
+
+/*
+ * Keyed hash of client keys: SipHash-1-3 (Aumasson, Bernstein 2012; the
+ * reduced-round variant that hash tables use).  Keys are attacker-controlled
+ * and hashes are shown to operators, so the secret must be random and stay
+ * in the zone, its state file or its store's secret file.
+ */
+
+
+#ifndef PRD_HASH_H_INCLUDED
+#define PRD_HASH_H_INCLUDED
+
+
+#include "prd.h"
+
+
+typedef struct {
+    uint64_t  k0;
+    uint64_t  k1;
+} prd_secret_t;
+
+
+/*
+ * Any bytes, any length; data may be NULL if len is 0.  Never fails, the same
+ * value on every machine.  No inline version: inlined into a loop it measured
+ * no faster than the call (12 ns for 4 bytes, 16 ns for 16, gcc 12, -O2).
+ */
+uint64_t prd_hash(const prd_secret_t *secret, const void *data, size_t len);
+
+/*
+ * Unkeyed 64-bit checksum of a byte string for files: SipHash-1-3 with a
+ * zero secret, in a stream.  It finds damage, not forgery.  However the
+ * string is cut into updates, the sum is that of the whole; final() may be
+ * asked at any time and changes nothing.
+ */
+typedef struct {
+    uint64_t  v[4];
+    uint64_t  tail;    /* the last len & 7 bytes */
+    uint64_t  len;
+} prd_checksum_t;
+
+void prd_checksum_init(prd_checksum_t *c);
+void prd_checksum_update(prd_checksum_t *c, const void *data, size_t len);
+uint64_t prd_checksum_final(const prd_checksum_t *c);
+
+
+#endif /* PRD_HASH_H_INCLUDED */

@@ -1,0 +1,1200 @@
+
+/*
+ * Rates, times, sizes and parameters.  Everything is exact integer
+ * arithmetic on the text: no strtod(), which would take "nan", "1e5", "0x10"
+ * and the locale's decimal point.
+ */
+
+
+#include "prd_parse.h"
+
+
+#define PRD_NANO          1000000000ull
+
+#define PRD_YEAR_S        (365ull * 86400)
+#define PRD_TIME_MAX_S    (10 * PRD_YEAR_S)
+#define PRD_SIZE_MAX      (1ull << 46)
+
+#define PRD_BURST_MAX     1000000000ull
+#define PRD_COST_MAX      1000000000ull
+#define PRD_BORROW_MAX    1000ull
+#define PRD_CAPACITY_MIN  (PRD_RATE_ONE / 5)
+
+
+/* A decimal fraction, exact to 1/1,000,000,000 and rounded up beyond. */
+
+typedef struct {
+    uint64_t  whole;
+    uint64_t  nano;             /* 0 .. 999,999,999 */
+} prd_decimal_t;
+
+
+typedef struct {
+    char      unit;
+    uint32_t  seconds;
+} prd_unit_t;
+
+
+typedef prd_rc_t (*prd_param_pt)(prd_params_t *p, prd_str_t v,
+    const char **why);
+
+
+typedef struct {
+    const char    *name;
+    uint32_t       bit;
+    prd_param_pt   set;
+} prd_param_t;
+
+
+enum {
+    PRD_PARAM_RATE       = 1 << 0,
+    PRD_PARAM_BURST      = 1 << 1,
+    PRD_PARAM_CAPACITY   = 1 << 2,
+    PRD_PARAM_BORROW     = 1 << 3,
+    PRD_PARAM_FLOOR      = 1 << 4,
+    PRD_PARAM_MIN        = 1 << 5,
+    PRD_PARAM_MAX        = 1 << 6,
+    PRD_PARAM_LEARN      = 1 << 7,
+    PRD_PARAM_WARMUP     = 1 << 8,
+    PRD_PARAM_CONFIDENCE = 1 << 9,
+    PRD_PARAM_HORIZON    = 1 << 10,
+    PRD_PARAM_COST       = 1 << 11,
+    PRD_PARAM_CHARGE     = 1 << 12,
+    PRD_PARAM_CLASS      = 1 << 13,
+    PRD_PARAM_NEWCOMER   = 1 << 14
+};
+
+
+static prd_rc_t prd_param_rate(prd_params_t *p, prd_str_t v, const char **why);
+static prd_rc_t prd_param_burst(prd_params_t *p, prd_str_t v,
+    const char **why);
+static prd_rc_t prd_param_capacity(prd_params_t *p, prd_str_t v,
+    const char **why);
+static prd_rc_t prd_param_borrow(prd_params_t *p, prd_str_t v,
+    const char **why);
+static prd_rc_t prd_param_floor(prd_params_t *p, prd_str_t v,
+    const char **why);
+static prd_rc_t prd_param_min(prd_params_t *p, prd_str_t v, const char **why);
+static prd_rc_t prd_param_max(prd_params_t *p, prd_str_t v, const char **why);
+static prd_rc_t prd_param_learn(prd_params_t *p, prd_str_t v,
+    const char **why);
+static prd_rc_t prd_param_warmup(prd_params_t *p, prd_str_t v,
+    const char **why);
+static prd_rc_t prd_param_confidence(prd_params_t *p, prd_str_t v,
+    const char **why);
+static prd_rc_t prd_param_horizon(prd_params_t *p, prd_str_t v,
+    const char **why);
+static prd_rc_t prd_param_cost(prd_params_t *p, prd_str_t v, const char **why);
+static prd_rc_t prd_param_charge(prd_params_t *p, prd_str_t v,
+    const char **why);
+static prd_rc_t prd_param_class(prd_params_t *p, prd_str_t v,
+    const char **why);
+static prd_rc_t prd_param_newcomer(prd_params_t *p, prd_str_t v,
+    const char **why);
+static prd_rc_t prd_param_later(prd_params_t *p, prd_str_t v,
+    const char **why);
+
+
+static const prd_param_t  prd_params[] = {
+    { "rate",       PRD_PARAM_RATE,       prd_param_rate },
+    { "burst",      PRD_PARAM_BURST,      prd_param_burst },
+    { "capacity",   PRD_PARAM_CAPACITY,   prd_param_capacity },
+    { "borrow",     PRD_PARAM_BORROW,     prd_param_borrow },
+    { "floor",      PRD_PARAM_FLOOR,      prd_param_floor },
+    { "min",        PRD_PARAM_MIN,        prd_param_min },
+    { "max",        PRD_PARAM_MAX,        prd_param_max },
+    { "learn",      PRD_PARAM_LEARN,      prd_param_learn },
+    { "warmup",     PRD_PARAM_WARMUP,     prd_param_warmup },
+    { "confidence", PRD_PARAM_CONFIDENCE, prd_param_confidence },
+    { "horizon",    PRD_PARAM_HORIZON,    prd_param_horizon },
+    { "cost",       PRD_PARAM_COST,       prd_param_cost },
+    { "charge",     PRD_PARAM_CHARGE,     prd_param_charge },
+    { "class",      PRD_PARAM_CLASS,      prd_param_class },
+    { "newcomer",   PRD_PARAM_NEWCOMER,   prd_param_newcomer },
+    { "weight",     0,                    prd_param_later },
+    { "priority",   0,                    prd_param_later },
+    { "store",      0,                    prd_param_later },
+    { "sync",       0,                    prd_param_later }
+};
+
+
+static const char  prd_why_later[] = "is not supported yet";
+static const char  prd_why_rate[] = "must be a rate such as 10r/s";
+static const char  prd_why_burst[] =
+    "must be a whole number from 0 to 1000000000";
+
+
+static int
+prd_is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+
+/* Words are ASCII and case counts, as in nginx.conf. */
+
+static int
+prd_is(prd_str_t s, const char *word)
+{
+    return s.len == strlen(word) && memcmp(s.data, word, s.len) == 0;
+}
+
+
+static int
+prd_has_variable(prd_str_t s)
+{
+    return s.len != 0 && memchr(s.data, '$', s.len) != NULL;
+}
+
+
+/*
+ * Takes the digits at *pp and moves it behind them.  PRD_EINVAL: there are
+ * none.  PRD_ERANGE: too many; *pp has moved nevertheless, so that the caller
+ * can first see whether the rest has a meaning at all.
+ */
+
+static prd_rc_t
+prd_scan_digits(const char **pp, const char *last, uint64_t *n)
+{
+    prd_rc_t      rc;
+    uint64_t      value, digit;
+    const char   *p;
+
+    p = *pp;
+    rc = PRD_OK;
+    value = 0;
+
+    if (p == last || !prd_is_digit(*p)) {
+        return PRD_EINVAL;
+    }
+
+    for ( /* void */ ; p < last && prd_is_digit(*p); p++) {
+        digit = (uint64_t) (*p - '0');
+
+        if (value > (UINT64_MAX - digit) / 10) {
+            rc = PRD_ERANGE;
+            continue;
+        }
+
+        value = value * 10 + digit;
+    }
+
+    *pp = p;
+
+    if (rc == PRD_OK) {
+        *n = value;
+    }
+
+    return rc;
+}
+
+
+/* "12", "1.5"; not ".5", not "1." - codes and *pp as prd_scan_digits(). */
+
+static prd_rc_t
+prd_scan_decimal(const char **pp, const char *last, prd_decimal_t *d)
+{
+    int           beyond;
+    prd_rc_t      rc;
+    uint64_t      whole, nano, scale;
+    const char   *p;
+
+    p = *pp;
+    whole = 0;
+    nano = 0;
+
+    rc = prd_scan_digits(&p, last, &whole);
+
+    if (rc == PRD_EINVAL) {
+        return rc;
+    }
+
+    if (p < last && *p == '.') {
+        p++;
+
+        if (p == last || !prd_is_digit(*p)) {
+            return PRD_EINVAL;
+        }
+
+        beyond = 0;
+
+        for (scale = PRD_NANO / 10; p < last && prd_is_digit(*p); p++) {
+            nano += (uint64_t) (*p - '0') * scale;
+            beyond |= (scale == 0 && *p != '0');
+            scale /= 10;
+        }
+
+        nano += beyond;
+    }
+
+    *pp = p;
+
+    if (rc != PRD_OK) {
+        return rc;
+    }
+
+    if (nano == PRD_NANO) {
+
+        if (whole == UINT64_MAX) {
+            return PRD_ERANGE;
+        }
+
+        whole++;
+        nano = 0;
+    }
+
+    d->whole = whole;
+    d->nano = nano;
+
+    return PRD_OK;
+}
+
+
+/* The decimal in units of 1/scale, rounded up; scale divides 10^9. */
+
+static prd_rc_t
+prd_decimal_scale(const prd_decimal_t *d, uint64_t scale, uint64_t max,
+    uint64_t *n)
+{
+    uint64_t  step, value;
+
+    step = PRD_NANO / scale;
+
+    if (d->whole > max / scale) {
+        return PRD_ERANGE;
+    }
+
+    value = d->whole * scale;
+
+    /* the fraction adds `scale` at most */
+
+    if (value > UINT64_MAX - scale) {
+        return PRD_ERANGE;
+    }
+
+    value += (d->nano + step - 1) / step;
+
+    if (value > max) {
+        return PRD_ERANGE;
+    }
+
+    *n = value;
+
+    return PRD_OK;
+}
+
+
+static uint32_t
+prd_unit_seconds(char unit)
+{
+    size_t  i;
+
+    static const prd_unit_t  units[] = {
+        { 's', 1 }, { 'm', 60 }, { 'h', 3600 }, { 'd', 86400 }
+    };
+
+    for (i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+        if (units[i].unit == unit) {
+            return units[i].seconds;
+        }
+    }
+
+    return 0;
+}
+
+
+/* "s", "5s", "m" ... up to `last`: the denominator of a rate. */
+
+static prd_rc_t
+prd_parse_period(const char *p, const char *last, uint64_t *seconds)
+{
+    prd_rc_t  rc;
+    uint64_t  n;
+    uint32_t  unit;
+
+    if (p == last) {
+        return PRD_EINVAL;
+    }
+
+    n = 1;
+    rc = PRD_OK;
+
+    if (prd_is_digit(*p)) {
+        rc = prd_scan_digits(&p, last, &n);
+    }
+
+    if (last - p != 1) {
+        return PRD_EINVAL;
+    }
+
+    unit = prd_unit_seconds(*p);
+
+    if (unit == 0) {
+        return PRD_EINVAL;
+    }
+
+    if (rc != PRD_OK || n > PRD_TIME_MAX_S / unit || n == 0) {
+        return PRD_ERANGE;
+    }
+
+    *seconds = n * unit;
+
+    return PRD_OK;
+}
+
+
+prd_rc_t
+prd_parse_rate(prd_str_t s, prd_rate_t *rate, unsigned *bare)
+{
+    prd_rc_t            rc, prc;
+    uint64_t            seconds;
+    const char         *p, *last;
+    prd_decimal_t       d;
+    unsigned __int128   n;
+
+    if (s.len == 0) {
+        return PRD_EINVAL;
+    }
+
+    p = s.data;
+    last = p + s.len;
+    seconds = 1;
+
+    rc = prd_scan_decimal(&p, last, &d);
+
+    if (rc == PRD_EINVAL) {
+        return rc;
+    }
+
+    if (p < last) {
+
+        if (last - p < 2 || p[0] != 'r' || p[1] != '/') {
+            return PRD_EINVAL;
+        }
+
+        prc = prd_parse_period(p + 2, last, &seconds);
+
+        if (prc != PRD_OK) {
+            return prc;
+        }
+    }
+
+    if (rc != PRD_OK) {
+        return rc;
+    }
+
+    /* rounded up twice, which is the same as once: both are by integers */
+
+    n = (unsigned __int128) d.whole * PRD_NANO + d.nano;
+    n = (n + seconds - 1) / seconds;
+
+    if (n == 0 || n > PRD_RATE_MAX) {
+        return PRD_ERANGE;
+    }
+
+    *rate = (prd_rate_t) n;
+
+    if (bare != NULL) {
+        *bare = (p == last);
+    }
+
+    return PRD_OK;
+}
+
+
+/*
+ * ngx_parse_time(): units in falling order, each once, spaces between them; a
+ * number without a unit at the end counts seconds.
+ */
+
+prd_rc_t
+prd_parse_time_ms(prd_str_t s, uint64_t *ms)
+{
+    char          unit;
+    size_t        i, step;
+    prd_rc_t      rc, range;
+    uint64_t      n, total;
+    const char   *p, *last;
+
+    /* "ms" is '\0' here; 'M' is 30 days */
+
+    static const struct {
+        char      unit;
+        uint64_t  ms;
+    } units[] = {
+        { 'y', 365 * 86400000ull }, { 'M', 30 * 86400000ull },
+        { 'w', 7 * 86400000ull },   { 'd', 86400000ull },
+        { 'h', 3600000ull },        { 'm', 60000ull },
+        { 's', 1000ull },           { '\0', 1ull }
+    };
+
+    const size_t  nunits = sizeof(units) / sizeof(units[0]);
+
+    if (s.len == 0) {
+        return PRD_EINVAL;
+    }
+
+    p = s.data;
+    last = p + s.len;
+    total = 0;
+    step = 0;
+    range = PRD_OK;
+
+    do {
+        n = 0;
+        rc = prd_scan_digits(&p, last, &n);
+
+        if (rc == PRD_EINVAL) {
+            return rc;
+        }
+
+        if (p == last) {
+            unit = 's';
+
+        } else if (last - p >= 2 && p[0] == 'm' && p[1] == 's') {
+            unit = '\0';
+            p += 2;
+
+        } else if (*p == '\0') {
+            return PRD_EINVAL;
+
+        } else {
+            unit = *p++;
+        }
+
+        for (i = step; i < nunits && units[i].unit != unit; i++) {
+            /* void */
+        }
+
+        if (i == nunits) {
+            return PRD_EINVAL;
+        }
+
+        step = i + 1;
+
+        if (rc != PRD_OK || n > PRD_TIME_MAX_S * 1000 / units[i].ms) {
+            range = PRD_ERANGE;
+
+        } else {
+            /* at most eight times ten years: no overflow */
+            total += n * units[i].ms;
+        }
+
+        if (p < last && *p == ' ') {
+            while (p < last && *p == ' ') {
+                p++;
+            }
+
+            if (p == last) {
+                return PRD_EINVAL;
+            }
+        }
+
+    } while (p < last);
+
+    if (range != PRD_OK || total > PRD_TIME_MAX_S * 1000) {
+        return PRD_ERANGE;
+    }
+
+    *ms = total;
+
+    return PRD_OK;
+}
+
+
+prd_rc_t
+prd_parse_size(prd_str_t s, uint64_t *bytes)
+{
+    prd_rc_t      rc;
+    uint64_t      n;
+    unsigned      shift;
+    const char   *p, *last;
+
+    if (s.len == 0) {
+        return PRD_EINVAL;
+    }
+
+    p = s.data;
+    last = p + s.len;
+    shift = 0;
+
+    rc = prd_scan_digits(&p, last, &n);
+
+    if (rc == PRD_EINVAL) {
+        return rc;
+    }
+
+    if (last - p == 1) {
+
+        switch (*p++) {
+
+        case 'k':
+        case 'K':
+            shift = 10;
+            break;
+
+        case 'm':
+        case 'M':
+            shift = 20;
+            break;
+
+        case 'g':
+        case 'G':
+            shift = 30;
+            break;
+
+        default:
+            return PRD_EINVAL;
+        }
+    }
+
+    if (p != last) {
+        return PRD_EINVAL;
+    }
+
+    if (rc != PRD_OK || n > PRD_SIZE_MAX >> shift) {
+        return PRD_ERANGE;
+    }
+
+    *bytes = n << shift;
+
+    return PRD_OK;
+}
+
+
+prd_rc_t
+prd_parse_uint(prd_str_t s, uint64_t max, uint64_t *n)
+{
+    prd_rc_t      rc;
+    uint64_t      value;
+    const char   *p, *last;
+
+    if (s.len == 0) {
+        return PRD_EINVAL;
+    }
+
+    p = s.data;
+    last = p + s.len;
+
+    rc = prd_scan_digits(&p, last, &value);
+
+    if (rc == PRD_EINVAL || p != last) {
+        return PRD_EINVAL;
+    }
+
+    if (rc != PRD_OK || value > max) {
+        return PRD_ERANGE;
+    }
+
+    *n = value;
+
+    return PRD_OK;
+}
+
+
+prd_rc_t
+prd_parse_milli(prd_str_t s, uint64_t max, uint64_t *milli)
+{
+    prd_rc_t        rc;
+    const char     *p, *last;
+    prd_decimal_t   d;
+
+    if (s.len == 0) {
+        return PRD_EINVAL;
+    }
+
+    p = s.data;
+    last = p + s.len;
+
+    rc = prd_scan_decimal(&p, last, &d);
+
+    if (rc == PRD_EINVAL || p != last) {
+        return PRD_EINVAL;
+    }
+
+    if (rc != PRD_OK) {
+        return rc;
+    }
+
+    return prd_decimal_scale(&d, 1000, max, milli);
+}
+
+
+prd_rc_t
+prd_parse_percent(prd_str_t s, uint32_t *ppm)
+{
+    prd_rc_t        rc;
+    uint64_t        n;
+    const char     *p, *last;
+    prd_decimal_t   d;
+
+    if (s.len == 0) {
+        return PRD_EINVAL;
+    }
+
+    p = s.data;
+    last = p + s.len;
+
+    rc = prd_scan_decimal(&p, last, &d);
+
+    if (rc == PRD_EINVAL || last - p != 1 || *p != '%') {
+        return PRD_EINVAL;
+    }
+
+    if (rc != PRD_OK) {
+        return rc;
+    }
+
+    rc = prd_decimal_scale(&d, 10000, 1000000, &n);
+
+    if (rc == PRD_OK) {
+        *ppm = (uint32_t) n;
+    }
+
+    return rc;
+}
+
+
+void
+prd_params_init(prd_params_t *p)
+{
+    memset(p, 0, sizeof(prd_params_t));
+
+    p->confidence_ppm = 999000;
+    p->warmup_s = 86400;
+    p->horizon_s = 300;
+    p->cost_milli = PRD_MILLI;
+    p->learn = PRD_LEARN_ON;
+}
+
+
+prd_rc_t
+prd_params_set(prd_params_t *p, prd_str_t word, const char **why)
+{
+    size_t              i;
+    prd_rc_t            rc;
+    prd_str_t           name, value;
+    const char         *eq;
+    const prd_param_t  *param;
+
+    if (word.len == 0) {
+        return PRD_DECLINED;
+    }
+
+    /* a bare word may be one that is known: "sync", "rate" */
+
+    eq = memchr(word.data, '=', word.len);
+
+    name = word;
+    value.len = 0;
+    value.data = word.data + word.len;
+
+    if (eq != NULL) {
+        name.len = eq - word.data;
+        value.len = word.len - name.len - 1;
+        value.data = eq + 1;
+    }
+
+    for (i = 0; i < sizeof(prd_params) / sizeof(prd_params[0]); i++) {
+        param = &prd_params[i];
+
+        if (!prd_is(name, param->name)) {
+            continue;
+        }
+
+        if (p->seen & param->bit) {
+            *why = "is given twice";
+            return PRD_EINVAL;
+        }
+
+        if (value.len == 0 && param->bit) {
+            *why = "has no value";
+            return PRD_EINVAL;
+        }
+
+        rc = param->set(p, value, why);
+
+        if (rc == PRD_OK) {
+            p->seen |= param->bit;
+        }
+
+        return rc;
+    }
+
+    return PRD_DECLINED;
+}
+
+
+prd_rc_t
+prd_params_end(prd_params_t *p, const char **why)
+{
+    prd_rate_t  min, max;
+
+    if (!p->rate_set && p->capacity == 0) {
+        *why = "needs a rate or a capacity";
+        return PRD_EINVAL;
+    }
+
+    if (p->learn == PRD_LEARN_OFF
+        && (p->seen & (PRD_PARAM_FLOOR|PRD_PARAM_MIN|PRD_PARAM_MAX)))
+    {
+        *why = "has \"floor\", \"min\" or \"max\", which bound what is "
+               "learned, but \"learn=off\"";
+        return PRD_EINVAL;
+    }
+
+    if (p->capacity != 0 && p->min > p->capacity) {
+        *why = "has a \"min\" above its capacity";
+        return PRD_EINVAL;
+    }
+
+    min = p->min;
+    max = p->max;
+
+    if (p->rate != 0) {
+
+        if (min == 0 && !p->floor_none) {
+            min = p->rate;
+        }
+
+        if (max == 0) {
+            max = prd_min(10 * p->rate, PRD_RATE_MAX);
+        }
+
+    } else if (!p->rate_set) {
+
+        if (max == 0) {
+            max = p->capacity;
+        }
+    }
+
+    if (max != 0 && min > max) {
+
+        if (p->min == 0) {
+            *why = "has a \"max\" below its rate";
+
+        } else if (p->max == 0) {
+            *why = "has a \"min\" above \"max\", which is 10 x rate";
+
+        } else {
+            *why = "has a \"min\" above \"max\"";
+        }
+
+        return PRD_EINVAL;
+    }
+
+    p->min = min;
+    p->max = max;
+
+    return PRD_OK;
+}
+
+
+static prd_rc_t
+prd_param_fixed_rate(prd_params_t *p, prd_str_t v, prd_rate_t *rate,
+    const char **why)
+{
+    prd_rc_t   rc;
+    unsigned   bare;
+
+    rc = prd_parse_rate(v, rate, &bare);
+
+    if (rc == PRD_OK) {
+        p->rate_bare |= bare & 1;
+
+    } else if (rc == PRD_ERANGE) {
+        *why = "must be a rate above 0 and up to 1000000000r/s";
+
+    } else {
+        *why = prd_why_rate;
+    }
+
+    return rc;
+}
+
+
+static prd_rc_t
+prd_param_rate(prd_params_t *p, prd_str_t v, const char **why)
+{
+    prd_rc_t  rc;
+
+    if (prd_has_variable(v)) {
+        p->rate_var = v;
+        p->rate_set = 1;
+        return PRD_OK;
+    }
+
+    rc = prd_param_fixed_rate(p, v, &p->rate, why);
+
+    if (rc == PRD_OK) {
+        p->rate_set = 1;
+    }
+
+    return rc;
+}
+
+
+static prd_rc_t
+prd_param_burst(prd_params_t *p, prd_str_t v, const char **why)
+{
+    prd_rc_t  rc;
+    uint64_t  n;
+
+    if (prd_has_variable(v)) {
+        p->burst_var = v;
+        p->burst_set = 1;
+        return PRD_OK;
+    }
+
+    rc = prd_parse_uint(v, PRD_BURST_MAX, &n);
+
+    if (rc != PRD_OK) {
+        *why = prd_why_burst;
+        return rc;
+    }
+
+    p->burst = (uint32_t) n;
+    p->burst_set = 1;
+
+    return PRD_OK;
+}
+
+
+static prd_rc_t
+prd_param_capacity(prd_params_t *p, prd_str_t v, const char **why)
+{
+    prd_rc_t    rc;
+    prd_rate_t  rate;
+
+    if (prd_is(v, "auto")) {
+        *why = prd_why_later;
+        return PRD_EINVAL;
+    }
+
+    rc = prd_param_fixed_rate(p, v, &rate, why);
+
+    if (rc != PRD_OK) {
+        return rc;
+    }
+
+    if (rate < PRD_CAPACITY_MIN) {
+        *why = "must be at least 0.2r/s";
+        return PRD_ERANGE;
+    }
+
+    p->capacity = rate;
+
+    return PRD_OK;
+}
+
+
+static prd_rc_t
+prd_param_borrow(prd_params_t *p, prd_str_t v, const char **why)
+{
+    prd_rc_t  rc;
+    uint64_t  n;
+
+    if (prd_is(v, "unlimited")) {
+        p->borrow_milli = 0;
+        return PRD_OK;
+    }
+
+    if (prd_is(v, "off")) {
+        p->borrow_milli = PRD_MILLI;
+        return PRD_OK;
+    }
+
+    rc = prd_parse_milli(v, PRD_BORROW_MAX * PRD_MILLI, &n);
+
+    if (rc == PRD_OK && n < PRD_MILLI) {
+        rc = PRD_ERANGE;
+    }
+
+    if (rc != PRD_OK) {
+        *why = "must be unlimited, off, or a number from 1 to 1000";
+        return rc;
+    }
+
+    p->borrow_milli = (uint32_t) n;
+
+    return PRD_OK;
+}
+
+
+static prd_rc_t
+prd_param_floor(prd_params_t *p, prd_str_t v, const char **why)
+{
+    if (prd_is(v, "newcomer")) {
+        p->floor_none = 0;
+        return PRD_OK;
+    }
+
+    if (prd_is(v, "none")) {
+        p->floor_none = 1;
+        return PRD_OK;
+    }
+
+    *why = "must be newcomer or none";
+
+    return PRD_EINVAL;
+}
+
+
+static prd_rc_t
+prd_param_min(prd_params_t *p, prd_str_t v, const char **why)
+{
+    return prd_param_fixed_rate(p, v, &p->min, why);
+}
+
+
+static prd_rc_t
+prd_param_max(prd_params_t *p, prd_str_t v, const char **why)
+{
+    return prd_param_fixed_rate(p, v, &p->max, why);
+}
+
+
+static prd_rc_t
+prd_param_learn(prd_params_t *p, prd_str_t v, const char **why)
+{
+    if (prd_is(v, "on")) {
+        p->learn = PRD_LEARN_ON;
+
+    } else if (prd_is(v, "observe")) {
+        p->learn = PRD_LEARN_OBSERVE;
+
+    } else if (prd_is(v, "off")) {
+        p->learn = PRD_LEARN_OFF;
+
+    } else {
+        *why = "must be on, observe or off";
+        return PRD_EINVAL;
+    }
+
+    return PRD_OK;
+}
+
+
+static prd_rc_t
+prd_param_warmup(prd_params_t *p, prd_str_t v, const char **why)
+{
+    prd_rc_t  rc;
+    uint64_t  ms;
+
+    rc = prd_parse_time_ms(v, &ms);
+
+    if (rc == PRD_OK && ms > PRD_YEAR_S * 1000) {
+        rc = PRD_ERANGE;
+    }
+
+    if (rc != PRD_OK) {
+        *why = "must be a time from 0 to 365d";
+        return rc;
+    }
+
+    p->warmup_s = (uint32_t) ((ms + 999) / 1000);
+
+    return PRD_OK;
+}
+
+
+static prd_rc_t
+prd_param_confidence(prd_params_t *p, prd_str_t v, const char **why)
+{
+    prd_rc_t  rc;
+    uint32_t  ppm;
+
+    rc = prd_parse_percent(v, &ppm);
+
+    if (rc == PRD_OK && (ppm < 500000 || ppm > 999990)) {
+        rc = PRD_ERANGE;
+    }
+
+    if (rc != PRD_OK) {
+        *why = "must be a percentage from 50% to 99.999%";
+        return rc;
+    }
+
+    p->confidence_ppm = ppm;
+
+    return PRD_OK;
+}
+
+
+static prd_rc_t
+prd_param_horizon(prd_params_t *p, prd_str_t v, const char **why)
+{
+    prd_rc_t  rc;
+    uint64_t  ms;
+
+    rc = prd_parse_time_ms(v, &ms);
+
+    if (rc == PRD_OK && (ms < 10000 || ms > 86400000)) {
+        rc = PRD_ERANGE;
+    }
+
+    if (rc != PRD_OK) {
+        *why = "must be a time from 10s to 1d";
+        return rc;
+    }
+
+    p->horizon_s = (uint32_t) ((ms + 999) / 1000);
+
+    return PRD_OK;
+}
+
+
+static prd_rc_t
+prd_param_cost(prd_params_t *p, prd_str_t v, const char **why)
+{
+    prd_rc_t  rc;
+
+    if (prd_has_variable(v)) {
+        p->cost_var = v;
+        return PRD_OK;
+    }
+
+    rc = prd_parse_milli(v, PRD_COST_MAX * PRD_MILLI, &p->cost_milli);
+
+    if (rc != PRD_OK) {
+        *why = "must be a number from 0 to 1000000000";
+    }
+
+    return rc;
+}
+
+
+static prd_rc_t
+prd_param_charge(prd_params_t *p, prd_str_t v, const char **why)
+{
+    /* a cost that is known beforehand is the business of cost= */
+
+    if (!prd_has_variable(v)) {
+        *why = "must be a variable that the response sets";
+        return PRD_EINVAL;
+    }
+
+    p->charge = v;
+
+    return PRD_OK;
+}
+
+
+static prd_rc_t
+prd_param_class(prd_params_t *p, prd_str_t v, const char **why)
+{
+    (void) why;
+
+    p->class_ = v;
+
+    return PRD_OK;
+}
+
+
+static prd_rc_t
+prd_param_newcomer(prd_params_t *p, prd_str_t v, const char **why)
+{
+    (void) why;
+
+    p->newcomer = v;
+
+    return PRD_OK;
+}
+
+
+static prd_rc_t
+prd_param_later(prd_params_t *p, prd_str_t v, const char **why)
+{
+    (void) p;
+    (void) v;
+
+    *why = prd_why_later;
+
+    return PRD_EINVAL;
+}
+
+
+void
+prd_limit_params_init(prd_limit_params_t *p)
+{
+    memset(p, 0, sizeof(prd_limit_params_t));
+}
+
+
+/*
+ * As in limit_req, the last of several words wins ("delay=5 nodelay"): a
+ * configuration that worked there must work here.  burst=0 and delay=0, which
+ * limit_req refuses, mean what they say.
+ */
+
+prd_rc_t
+prd_limit_params_set(prd_limit_params_t *p, prd_str_t word, const char **why)
+{
+    prd_rc_t    rc;
+    uint64_t    n;
+    prd_str_t   name, value;
+    const char *eq;
+
+    if (prd_is(word, "nodelay")) {
+        p->nodelay = 1;
+        return PRD_OK;
+    }
+
+    eq = word.len ? memchr(word.data, '=', word.len) : NULL;
+
+    if (eq == NULL) {
+        return PRD_DECLINED;
+    }
+
+    name.len = eq - word.data;
+    name.data = word.data;
+    value.len = word.len - name.len - 1;
+    value.data = eq + 1;
+
+    if (prd_is(name, "zone")) {
+
+        if (value.len == 0) {
+            *why = "has no value";
+            return PRD_EINVAL;
+        }
+
+        p->zone = value;
+        return PRD_OK;
+    }
+
+    if (prd_is(name, "burst")) {
+        rc = prd_parse_uint(value, PRD_BURST_MAX, &n);
+
+        if (rc != PRD_OK) {
+            *why = prd_why_burst;
+            return rc;
+        }
+
+        p->burst = (uint32_t) n;
+        p->burst_set = 1;
+
+        return PRD_OK;
+    }
+
+    if (prd_is(name, "delay")) {
+        rc = prd_parse_uint(value, PRD_BURST_MAX, &n);
+
+        if (rc != PRD_OK) {
+            *why = prd_why_burst;
+            return rc;
+        }
+
+        p->delay = (uint32_t) n;
+        p->delay_set = 1;
+        p->nodelay = 0;
+
+        return PRD_OK;
+    }
+
+    if (prd_is(name, "pool")) {
+        *why = prd_why_later;
+        return PRD_EINVAL;
+    }
+
+    return PRD_DECLINED;
+}
