@@ -14,17 +14,6 @@
 #include "prd_decide.h"
 
 
-static void prd_decide_find(prd_view_t *view, const prd_policy_t *policy,
-    uint64_t tag, uint32_t now_ms, prd_answer_t *answer, uint32_t *slot);
-static void prd_decide_terms(prd_view_t *view, const prd_policy_t *policy,
-    const prd_ask_t *ask, uint64_t env, uint32_t cost, prd_answer_t *answer,
-    prd_terms_t *t);
-static void prd_decide_demand(prd_view_t *view, const prd_policy_t *policy,
-    uint32_t slot, uint64_t env, uint32_t cost, uint32_t now_ms);
-static void prd_decide_admitted(prd_view_t *view, uint32_t slot,
-    uint32_t cost, int charged);
-
-
 static inline uint64_t
 prd_load(prd_word_t *w)
 {
@@ -47,19 +36,16 @@ prd_decide_dirty(prd_view_t *view, uint32_t slot)
 }
 
 
-static void
-prd_decide_find(prd_view_t *view, const prd_policy_t *policy, uint64_t tag,
-    uint32_t now_ms, prd_answer_t *answer, uint32_t *slot)
+/*
+ * A slot for a new client; 1: none may be taken.  All who have none share one
+ * newcomer's bucket: never a fresh bucket each, never a blanket refusal.
+ */
+
+static __attribute__((noinline)) unsigned
+prd_decide_insert(prd_view_t *view, uint64_t tag, uint32_t now_ms,
+    uint32_t *slot)
 {
     unsigned  evicted;
-
-    (void) policy;
-
-    *slot = prd_table_find(&view->table, tag);
-
-    if (*slot != PRD_NO_SLOT) {
-        return;
-    }
 
     evicted = 0;
 
@@ -72,17 +58,30 @@ prd_decide_find(prd_view_t *view, const prd_policy_t *policy, uint64_t tag,
             prd_zone_add(view, PRD_CNT_EVICTED, 1);
         }
 
-        return;
+        return 0;
     }
 
-    /*
-     * No slot may be taken: all who have none share one newcomer's bucket.
-     * Never a fresh bucket each, never a blanket refusal.
-     */
-
     *slot = prd_zone_slots(view);
-    answer->full = 1;
     prd_zone_add(view, PRD_CNT_EXHAUSTED, 1);
+
+    return 1;
+}
+
+
+/* What a request of unknown cost holds: the client's mean, or the zone's. */
+
+static uint32_t
+prd_decide_hold(prd_view_t *view, const prd_policy_t *policy, prd_entry_t *e)
+{
+    uint32_t  hold;
+
+    hold = atomic_load_explicit(&e->hold, memory_order_relaxed);
+
+    if (hold == 0) {
+        hold = atomic_load_explicit(&view->zone->hold, memory_order_relaxed);
+    }
+
+    return hold ? hold : policy->unit;
 }
 
 
@@ -91,7 +90,7 @@ prd_decide_find(prd_view_t *view, const prd_policy_t *policy, uint64_t tag,
  * the slot's published envelope; depth 0 means nothing learned.
  */
 
-static void
+static inline void
 prd_decide_terms(prd_view_t *view, const prd_policy_t *policy,
     const prd_ask_t *ask, uint64_t env, uint32_t cost, prd_answer_t *answer,
     prd_terms_t *t)
@@ -226,18 +225,19 @@ prd_decide_terms(prd_view_t *view, const prd_policy_t *policy,
  * Demand, of refused requests too: the backlog of a bucket that refuses
  * nothing, drained at the client's own learned rate, clipped at twice its
  * depth once learning is bounded (more is unknown, not unlimited).
+ *
+ * A plain store: of two workers that meet in one client within some 20 ns,
+ * one request is not seen here.  That is noise to a forecast, and no verdict
+ * reads it.  Returns the backlog.
  */
 
-static void
-prd_decide_demand(prd_view_t *view, const prd_policy_t *policy,
-    uint32_t slot, uint64_t env, uint32_t cost, uint32_t now_ms)
+static inline uint32_t
+prd_decide_demand(prd_view_t *view, prd_entry_t *e, uint64_t env,
+    uint32_t cost, uint32_t now_ms)
 {
-    uint32_t      dt, v;
-    uint64_t      word, next, x, most, demand;
-    prd_rate_t    rate;
-    prd_entry_t  *e;
-
-    e = &view->table.entries[slot];
+    uint32_t    dt, v;
+    uint64_t    word, x, most;
+    prd_rate_t  rate;
 
     if (prd_env_depth_code(env) == 0) {
         env = prd_load(&view->zone->newcomer);
@@ -252,43 +252,33 @@ prd_decide_demand(prd_view_t *view, const prd_policy_t *policy,
     }
 
     word = prd_load(&e->virtual_);
+    dt = prd_elapsed(prd_word_ms(word), now_ms);
+    v = prd_word_level(word);
 
-    do {
-        dt = prd_elapsed(prd_word_ms(word), now_ms);
-        v = prd_word_level(word);
-        x = dt ? prd_level_after(v, rate, PRD_ONE_Q16, dt, policy->unit) : v;
-        x = prd_min(x + cost, most);
+    if (dt) {
+        v = prd_level_after(v, rate, PRD_ONE_Q16, dt, view->table.unit);
 
-        next = prd_word(dt ? now_ms : prd_word_ms(word), x);
-
-    } while (!atomic_compare_exchange_weak_explicit(&e->virtual_, &word, next,
-                 memory_order_relaxed, memory_order_relaxed));
-
-    demand = prd_load(&e->demand);
-
-    while ((uint32_t) x > prd_word_level(demand)) {
-
-        if (atomic_compare_exchange_weak_explicit(&e->demand, &demand,
-                prd_word((uint32_t) (demand >> 32), x),
-                memory_order_relaxed, memory_order_relaxed))
-        {
-            /* the first of this bin; set after, see prd_forecaster.c */
-
-            if (demand == 0) {
-                prd_decide_dirty(view, slot);
-            }
-
-            break;
-        }
+    } else {
+        now_ms = prd_word_ms(word);
     }
+
+    x = prd_min((uint64_t) v + cost, most);
+
+    atomic_store_explicit(&e->virtual_, prd_word(now_ms, x),
+                          memory_order_relaxed);
+
+    return (uint32_t) x;
 }
 
 
-/* An admitted request in the bin's counts. */
+/*
+ * A request in its bin: what was admitted of it (0: nothing), and the backlog
+ * it met.  The thread takes the word by exchange, hence CAS.
+ */
 
-static void
-prd_decide_admitted(prd_view_t *view, uint32_t slot, uint32_t cost,
-    int charged)
+static inline void
+prd_decide_bin(prd_view_t *view, uint32_t slot, uint32_t admitted,
+    uint32_t backlog)
 {
     uint64_t      demand, n;
     prd_entry_t  *e;
@@ -297,20 +287,25 @@ prd_decide_admitted(prd_view_t *view, uint32_t slot, uint32_t cost,
     demand = prd_load(&e->demand);
 
     do {
-        n = (demand >> 32) + cost;
+        if (admitted == 0 && backlog <= (uint32_t) demand) {
+            return;
+        }
+
+        n = (demand >> 32) + admitted;
         n = prd_min(n, UINT32_MAX);
 
     } while (!atomic_compare_exchange_weak_explicit(&e->demand, &demand,
-                 n << 32 | (uint32_t) demand,
+                 n << 32 | prd_max((uint32_t) demand, backlog),
                  memory_order_relaxed, memory_order_relaxed));
+
+    /*
+     * The first of this bin.  The bit is set after the word, so that the
+     * thread never clears it without seeing the demand; a worker killed in
+     * between leaves demand without a bit, which the thread's sweep finds.
+     */
 
     if (demand == 0) {
         prd_decide_dirty(view, slot);
-    }
-
-    if (charged) {
-        atomic_fetch_add_explicit(&e->counts, 1ull << 32,
-                                  memory_order_relaxed);
     }
 }
 
@@ -368,7 +363,7 @@ prd_decide_reason(const prd_ask_t *ask, const prd_answer_t *answer)
 
 /* What the newcomer key's bucket says; PRD_SKIPPED when it has no say. */
 
-static prd_verdict_e
+static __attribute__((noinline)) prd_verdict_e
 prd_decide_parent(prd_view_t *view, const prd_policy_t *policy,
     const prd_ask_t *ask, prd_answer_t *answer, prd_terms_t *t,
     uint64_t *word, uint64_t *next, uint32_t *delay_ms)
@@ -391,6 +386,7 @@ prd_decide_parent(prd_view_t *view, const prd_policy_t *policy,
     a.tag = ask->parent;
     a.parent = 0;
 
+    other.slot = slot;
     prd_decide_terms(view, policy, &a, env, answer->cost, &other, t);
 
     *word = prd_load(&e->state);
@@ -401,20 +397,27 @@ prd_decide_parent(prd_view_t *view, const prd_policy_t *policy,
 
 /* Finds, works out the terms, notes the demand; leaves the buckets alone. */
 
-static prd_entry_t *
+static inline prd_entry_t *
 prd_decide_prepare(prd_view_t *view, const prd_policy_t *policy,
     const prd_ask_t *ask, prd_answer_t *answer)
 {
     uint32_t      cost;
     uint64_t      env;
-    prd_entry_t  *e;
+    prd_entry_t  *e, *pe;
 
-    memset(answer, 0, sizeof(prd_answer_t));
-
+    answer->verdict = PRD_SKIPPED;
+    answer->reason = PRD_REASON_NONE;
     answer->parent_slot = PRD_NO_SLOT;
+    answer->delay_ms = 0;
+    answer->backlog = answer->parent_backlog = 0;
+    answer->full = answer->pooled = answer->taken = 0;
 
-    prd_decide_find(view, policy, ask->tag, ask->now_ms, answer,
-                    &answer->slot);
+    answer->slot = prd_table_find(&view->table, ask->tag);
+
+    if (answer->slot == PRD_NO_SLOT) {
+        answer->full = prd_decide_insert(view, ask->tag, ask->now_ms,
+                                         &answer->slot);
+    }
 
     e = &view->table.entries[answer->slot];
     env = prd_load(&e->envelope);
@@ -422,28 +425,23 @@ prd_decide_prepare(prd_view_t *view, const prd_policy_t *policy,
     cost = ask->cost;
 
     if (ask->charged) {
-        cost = atomic_load_explicit(&e->hold, memory_order_relaxed);
-
-        if (cost == 0) {
-            cost = atomic_load_explicit(&view->zone->hold,
-                                        memory_order_relaxed);
-            cost = cost ? cost : policy->unit;
-        }
+        cost = prd_decide_hold(view, policy, e);
     }
 
     answer->cost = cost;
 
     prd_decide_terms(view, policy, ask, env, cost, answer, &answer->terms);
 
-    if (ask->parent
-        && atomic_load_explicit(&e->hours, memory_order_relaxed) < 2
-        && !answer->full)
+    if (ask->parent && !answer->full
+        && atomic_load_explicit(&e->hours, memory_order_relaxed)
+           < PRD_KNOWN_HOURS)
     {
-        prd_answer_t  other;
+        answer->parent_slot = prd_table_find(&view->table, ask->parent);
 
-        other.full = 0;
-        prd_decide_find(view, policy, ask->parent, ask->now_ms, &other,
-                        &answer->parent_slot);
+        if (answer->parent_slot == PRD_NO_SLOT) {
+            (void) prd_decide_insert(view, ask->parent, ask->now_ms,
+                                     &answer->parent_slot);
+        }
 
         if (atomic_load_explicit(&e->parent, memory_order_relaxed) == 0) {
             atomic_store_explicit(&e->parent, (uint32_t) (ask->parent >> 32)
@@ -456,12 +454,13 @@ prd_decide_prepare(prd_view_t *view, const prd_policy_t *policy,
     }
 
     if (policy->params.learn != PRD_LEARN_OFF) {
-        prd_decide_demand(view, policy, answer->slot, env, cost, ask->now_ms);
+        answer->backlog = prd_decide_demand(view, e, env, cost, ask->now_ms);
 
         if (answer->parent_slot != PRD_NO_SLOT) {
-            prd_decide_demand(view, policy, answer->parent_slot,
-                prd_load(&view->table.entries[answer->parent_slot].envelope),
-                cost, ask->now_ms);
+            pe = &view->table.entries[answer->parent_slot];
+            answer->parent_backlog = prd_decide_demand(view, pe,
+                                         prd_load(&pe->envelope), cost,
+                                         ask->now_ms);
         }
     }
 
@@ -473,7 +472,7 @@ prd_decide_prepare(prd_view_t *view, const prd_policy_t *policy,
 }
 
 
-static prd_rc_t
+static __attribute__((noinline)) prd_rc_t
 prd_decide_refuse(prd_view_t *view, const prd_ask_t *ask,
     prd_answer_t *answer, prd_reason_e reason)
 {
@@ -487,12 +486,20 @@ prd_decide_refuse(prd_view_t *view, const prd_ask_t *ask,
 
     atomic_fetch_add_explicit(&e->refused, 1, memory_order_relaxed);
 
+    if (answer->backlog) {
+        prd_decide_bin(view, answer->slot, 0, answer->backlog);
+    }
+
+    if (answer->parent_backlog) {
+        prd_decide_bin(view, answer->parent_slot, 0, answer->parent_backlog);
+    }
+
     return PRD_DECLINED;
 }
 
 
-prd_rc_t
-prd_charge(prd_view_t *view, const prd_policy_t *policy,
+static inline prd_rc_t
+prd_decide_charge(prd_view_t *view, const prd_policy_t *policy,
     const prd_ask_t *ask, prd_answer_t *answer)
 {
     int            parent;
@@ -590,17 +597,29 @@ prd_charge(prd_view_t *view, const prd_policy_t *policy,
     answer->reason = prd_decide_reason(ask, answer);
     answer->taken = 1;
 
-    if (policy->params.learn != PRD_LEARN_OFF) {
-        prd_decide_admitted(view, answer->slot, answer->cost,
-                            policy->charged);
+    if (answer->backlog) {
+        prd_decide_bin(view, answer->slot, answer->cost, answer->backlog);
 
         if (parent) {
-            prd_decide_admitted(view, answer->parent_slot, answer->cost,
-                                policy->charged);
+            prd_decide_bin(view, answer->parent_slot, answer->cost,
+                           answer->parent_backlog);
+        }
+
+        if (policy->charged) {
+            atomic_fetch_add_explicit(&e->counts, 1ull << 32,
+                                      memory_order_relaxed);
         }
     }
 
     return PRD_OK;
+}
+
+
+prd_rc_t
+prd_charge(prd_view_t *view, const prd_policy_t *policy,
+    const prd_ask_t *ask, prd_answer_t *answer)
+{
+    return prd_decide_charge(view, policy, ask, answer);
 }
 
 
@@ -643,7 +662,7 @@ prd_decide(prd_view_t *view, const prd_policy_t *policy,
     const prd_ask_t *ask, prd_answer_t *answer)
 {
     (void) prd_decide_prepare(view, policy, ask, answer);
-    (void) prd_charge(view, policy, ask, answer);
+    (void) prd_decide_charge(view, policy, ask, answer);
 }
 
 

@@ -45,12 +45,13 @@ typedef struct {
     uint32_t       level;          /* with the request counted */
     uint32_t       delay_ms;
     uint32_t       cost;           /* as charged: the hold where charged */
+    uint32_t       backlog;        /* demand with this request; 0: none kept */
+    uint32_t       parent_backlog;
     int32_t        fill;           /* of the pool, Q16; 65536 without one */
     prd_terms_t    terms;
     unsigned       full:1;         /* the overflow bucket was used */
     unsigned       pooled:1;       /* the pool was charged */
     unsigned       taken:1;        /* the buckets were charged */
-    unsigned       evicted:1;
 } prd_answer_t;
 
 

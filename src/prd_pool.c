@@ -62,7 +62,7 @@ prd_pool_init(prd_word_t *pool, uint32_t now_ms)
 
 
 prd_rc_t
-prd_pool_take(prd_word_t *pool, const prd_pool_terms_t *t, uint64_t *credit,
+prd_pool_chunk(prd_word_t *pool, const prd_pool_terms_t *t, uint64_t *credit,
     uint32_t cost, uint32_t now_ms)
 {
     int64_t   level;
@@ -71,11 +71,6 @@ prd_pool_take(prd_word_t *pool, const prd_pool_terms_t *t, uint64_t *credit,
 
     if (__builtin_mul_overflow(t->per_unit, (uint64_t) cost, &need)) {
         need = UINT64_MAX >> 1;
-    }
-
-    if (*credit >= need) {
-        *credit -= need;
-        return PRD_OK;
     }
 
     need -= *credit;

@@ -123,8 +123,24 @@ prd_pool_elasticity(const prd_pool_terms_t *t, int32_t fill, uint32_t trust,
  * above the pool's whole range passes on a full pool only.
  */
 
-prd_rc_t prd_pool_take(prd_word_t *pool, const prd_pool_terms_t *t,
+prd_rc_t prd_pool_chunk(prd_word_t *pool, const prd_pool_terms_t *t,
     uint64_t *credit, uint32_t cost, uint32_t now_ms);
+
+static inline prd_rc_t
+prd_pool_take(prd_word_t *pool, const prd_pool_terms_t *t, uint64_t *credit,
+    uint32_t cost, uint32_t now_ms)
+{
+    uint64_t  need;
+
+    if (!__builtin_mul_overflow(t->per_unit, (uint64_t) cost, &need)
+        && *credit >= need)
+    {
+        *credit -= need;
+        return PRD_OK;
+    }
+
+    return prd_pool_chunk(pool, t, credit, cost, now_ms);
+}
 
 /* Gives back, or charges later (add < 0: a refund), clamped to [-D, D]. */
 

@@ -10,7 +10,6 @@
 
 
 #define PRD_SPINS        2000
-#define PRD_KNOWN_HOURS  2
 #define PRD_KNOWN_IDLE   (24 * 3600 * 1000u)
 
 
@@ -20,25 +19,6 @@ static prd_rc_t prd_table_settle(const prd_table_t *t, uint32_t *first,
     uint64_t tag, uint32_t mine, uint32_t *slot);
 static void prd_table_reset(const prd_table_t *t, uint32_t slot,
     uint32_t now_ms);
-
-
-/* First slots of a tag's buckets; Lemire's multiply-shift, no division. */
-
-static inline void
-prd_table_buckets(const prd_table_t *t, uint64_t tag, uint32_t *first)
-{
-    uint32_t  a, b;
-
-    a = (uint32_t) (((tag & 0xffffffff) * t->nbuckets) >> 32);
-    b = (uint32_t) (((tag * 0x9e3779b97f4a7c15ull >> 32) * t->nbuckets) >> 32);
-
-    if (a == b && t->nbuckets > 1) {
-        b = b + 1 < t->nbuckets ? b + 1 : 0;
-    }
-
-    first[0] = a * PRD_WAYS;
-    first[1] = b * PRD_WAYS;
-}
 
 
 static inline uint64_t
@@ -62,36 +42,6 @@ static inline int
 prd_table_claims(uint64_t word, uint64_t tag)
 {
     return prd_tag_is_claim(word) && ((word ^ tag) & 0x3ffffff) == 0;
-}
-
-
-uint32_t
-prd_table_find(const prd_table_t *t, uint64_t tag)
-{
-    uint32_t     first[2], i;
-    prd_word_t  *tags;
-
-    prd_table_buckets(t, tag, first);
-
-    /* acquire: the fields of the slot were reset before the tag was stored */
-
-    tags = t->tags + first[0];
-
-    for (i = 0; i < PRD_WAYS; i++) {
-        if (atomic_load_explicit(&tags[i], memory_order_acquire) == tag) {
-            return first[0] + i;
-        }
-    }
-
-    tags = t->tags + first[1];
-
-    for (i = 0; i < PRD_WAYS; i++) {
-        if (atomic_load_explicit(&tags[i], memory_order_acquire) == tag) {
-            return first[1] + i;
-        }
-    }
-
-    return PRD_NO_SLOT;
 }
 
 

@@ -30,6 +30,9 @@
 #define PRD_WAYS           8
 #define PRD_NO_SLOT        UINT32_MAX
 
+/* a client is known from its second closed active hour on */
+#define PRD_KNOWN_HOURS    2
+
 /* tags: 0 free; 0xffff in the top 16 bits a claim; anything else a client */
 
 #define PRD_TAG_FREE       0ull
@@ -98,9 +101,63 @@ prd_tag(uint64_t hash)
     (((size_t) (nbuckets) * PRD_WAYS + 1) * sizeof(prd_entry_t))
 
 
+/* First slots of a tag's buckets; Lemire's multiply-shift, no division. */
+
+static inline void
+prd_table_buckets(const prd_table_t *t, uint64_t tag, uint32_t *first)
+{
+    uint32_t  a, b;
+
+    a = (uint32_t) (((tag & 0xffffffff) * t->nbuckets) >> 32);
+    b = (uint32_t) (((tag * 0x9e3779b97f4a7c15ull >> 32) * t->nbuckets) >> 32);
+
+    if (a == b && t->nbuckets > 1) {
+        b = b + 1 < t->nbuckets ? b + 1 : 0;
+    }
+
+    first[0] = a * PRD_WAYS;
+    first[1] = b * PRD_WAYS;
+}
+
+
 /* The slot of a tag, or PRD_NO_SLOT.  Reads only. */
 
-uint32_t prd_table_find(const prd_table_t *t, uint64_t tag);
+static inline uint32_t
+prd_table_find(const prd_table_t *t, uint64_t tag)
+{
+    uint32_t     first[2], i;
+    prd_word_t  *tags;
+
+    prd_table_buckets(t, tag, first);
+
+    /*
+     * Most keys of a sparse table lie in the first way of their first bucket:
+     * its entry comes from memory while the tags do.
+     */
+
+    __builtin_prefetch(&t->entries[first[0]], 1);
+    __builtin_prefetch(&t->tags[first[1]]);
+
+    /* acquire: the fields of the slot were reset before the tag was stored */
+
+    tags = t->tags + first[0];
+
+    for (i = 0; i < PRD_WAYS; i++) {
+        if (atomic_load_explicit(&tags[i], memory_order_acquire) == tag) {
+            return first[0] + i;
+        }
+    }
+
+    tags = t->tags + first[1];
+
+    for (i = 0; i < PRD_WAYS; i++) {
+        if (atomic_load_explicit(&tags[i], memory_order_acquire) == tag) {
+            return first[1] + i;
+        }
+    }
+
+    return PRD_NO_SLOT;
+}
 
 /*
  * The slot of a tag that was not found: claims, resets and publishes one.
