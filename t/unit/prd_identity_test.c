@@ -1,0 +1,1012 @@
+
+/* Sources, keys, address masks, families of agents, bounded matching. */
+
+
+#include <stdlib.h>
+#include <time.h>
+
+#include "prd_identity.h"
+#include "tap.h"
+
+
+#define BIG       65536
+#define COUNT(a)  (sizeof(a) / sizeof((a)[0]))
+
+/*
+ * What a match may take at worst.  It measures 1/100 of this; a sanitizer or
+ * a busy machine may use the rest.  Unbounded it would be minutes to eons.
+ */
+
+#define SECONDS   5
+
+
+static void  *blocks[1000];
+static size_t  nblocks, nallowed;
+
+
+static void *
+test_alloc(void *data, size_t size)
+{
+    (void) data;
+
+    if (nblocks == nallowed) {
+        return NULL;
+    }
+
+    return blocks[nblocks++] = malloc(size);
+}
+
+
+static void
+test_free(prd_identity_t *id)
+{
+    prd_identity_done(id);
+
+    while (nblocks) {
+        free(blocks[--nblocks]);
+    }
+}
+
+
+static prd_identity_t *
+create(void)
+{
+    prd_rc_t         rc;
+    prd_identity_t  *id;
+
+    nblocks = 0;
+    nallowed = COUNT(blocks);
+
+    rc = prd_identity_create(test_alloc, NULL, &id);
+
+    return rc == PRD_OK ? id : NULL;
+}
+
+
+static prd_str_t
+str(const char *text)
+{
+    prd_str_t  s;
+
+    s.len = text ? strlen(text) : 0;
+    s.data = text;
+
+    return s;
+}
+
+
+/* A line's words, NULL at the end.  The words are gone when it returns. */
+
+static const char  *add_why;
+static char         add_bad[300];
+
+
+static prd_rc_t
+add(prd_identity_t *id, const char *const *words)
+{
+    char       *copy[8];
+    size_t      n, i;
+    prd_rc_t    rc;
+    prd_str_t   strs[8], bad;
+
+    for (n = 0; n < 7 && words[n] != NULL; n++) {
+        copy[n] = malloc(strlen(words[n]) + 1);
+        memcpy(copy[n], words[n], strlen(words[n]) + 1);
+        strs[n] = str(copy[n]);
+    }
+
+    add_why = NULL;
+    bad = str("");
+    strs[n] = bad;
+
+    rc = prd_identity_add(id, strs, n, &add_why, &bad);
+
+    (void) snprintf(add_bad, sizeof(add_bad), "%.*s", (int) bad.len,
+                    bad.data);
+
+    for (i = 0; i < n; i++) {
+        free(copy[i]);
+    }
+
+    return rc;
+}
+
+#define ADD(id, ...)                                                          \
+    add(id, (const char *const []) { __VA_ARGS__, NULL })
+
+
+typedef struct {
+    prd_str_t  values[PRD_IDENTITY_SOURCES];
+    prd_rc_t   rc[PRD_IDENTITY_SOURCES];
+    unsigned   asked;                     /* a bit a source */
+} ctx_t;
+
+
+static prd_rc_t
+get(void *data, size_t n, prd_str_t *value)
+{
+    ctx_t  *c = data;
+
+    c->asked |= 1u << n;
+
+    if (c->rc[n] != PRD_OK) {
+        return c->rc[n];
+    }
+
+    if (c->values[n].data == NULL) {
+        return PRD_DECLINED;
+    }
+
+    *value = c->values[n];
+
+    return PRD_OK;
+}
+
+
+static char    key[PRD_IDENTITY_KEY_MAX];
+static size_t  key_len;
+
+
+static prd_rc_t
+make(prd_identity_t *id, ctx_t *c)
+{
+    prd_rc_t  rc;
+    char     *p;
+    size_t    len = 12345;
+
+    /* just as large as the header says */
+
+    p = malloc(PRD_IDENTITY_KEY_MAX);
+
+    c->asked = 0;
+    rc = prd_identity_key(id, get, c, p, &len);
+
+    key_len = 0;
+
+    if (rc == PRD_OK || rc == PRD_ELIMIT) {
+        key_len = len;
+        memcpy(key, p, len);
+
+    } else if (len != 12345) {
+        rc = PRD_ECORRUPT;
+    }
+
+    free(p);
+
+    return rc;
+}
+
+
+static prd_rc_t
+make3(prd_identity_t *id, const char *a, const char *b, const char *c)
+{
+    ctx_t  ctx;
+
+    memset(&ctx, 0, sizeof(ctx));
+
+    ctx.values[0] = str(a);
+    ctx.values[1] = str(b);
+    ctx.values[2] = str(c);
+
+    return make(id, &ctx);
+}
+
+
+static double
+now(void)
+{
+    struct timespec  t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+
+    return (double) t.tv_sec + (double) t.tv_nsec * 1e-9;
+}
+
+
+static char *
+fill(const char *pattern, size_t len)
+{
+    char    *p;
+    size_t   i, n = strlen(pattern);
+
+    p = malloc(len);
+
+    for (i = 0; i < len; i++) {
+        p[i] = pattern[i % n];
+    }
+
+    return p;
+}
+
+
+static void
+test_mask(void)
+{
+    char       out[PRD_ADDRESS_MAX];
+    size_t     i, len;
+    prd_rc_t   rc;
+    char      *big;
+
+    static const struct {
+        const char  *text;
+        unsigned     v4, v6;
+        const char  *out;
+    } good[] = {
+        { "192.0.2.130", 32, 64, "192.0.2.130/32" },
+        { "192.0.2.130", 24, 64, "192.0.2.0/24" },
+        { "192.0.2.130", 25, 64, "192.0.2.128/25" },
+        { "192.0.2.130", 31, 64, "192.0.2.130/31" },
+        { "255.255.255.255", 1, 64, "128.0.0.0/1" },
+        { "255.255.255.255", 0, 64, "0.0.0.0/0" },
+        { "0.0.0.0", 32, 0, "0.0.0.0/32" },
+        { "10.20.30.40", 8, 128, "10.0.0.0/8" },
+
+        { "2001:db8::1", 32, 64, "2001:db8::/64" },
+        { "2001:db8::1", 32, 128, "2001:db8::1/128" },
+        { "2001:DB8:0:0:0:0:0:1", 32, 128, "2001:db8::1/128" },
+        { "2001:0db8:0001:0000:0000:0000:0000:0001", 32, 48,
+          "2001:db8:1::/48" },
+        { "2001:db8:ffff:ffff:ffff::", 32, 33, "2001:db8:8000::/33" },
+        { "2001:db8:1:2:3:4:5:6", 32, 127, "2001:db8:1:2:3:4:5:6/127" },
+        { "2001:db8:1:2:3:4:5:7", 32, 127, "2001:db8:1:2:3:4:5:6/127" },
+        { "::", 32, 128, "::/128" },
+        { "::1", 32, 128, "::1/128" },
+        { "1::", 32, 128, "1::/128" },
+        { "::1", 32, 0, "::/0" },
+        { "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 32, 128,
+          "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128" },
+        { "1:2:3:4:5:6:7::", 32, 128, "1:2:3:4:5:6:7:0/128" },
+        { "::2:3:4:5:6:7:8", 32, 128, "0:2:3:4:5:6:7:8/128" },
+        { "1:0:0:2:0:0:0:3", 32, 128, "1:0:0:2::3/128" },
+        { "1:0:0:2:0:0:3:4", 32, 128, "1::2:0:0:3:4/128" },
+        { "1:0:2:3:4:5:6:7", 32, 128, "1:0:2:3:4:5:6:7/128" },
+        { "64:ff9b::192.0.2.1", 32, 128, "64:ff9b::c000:201/128" },
+        { "1:2:3:4:5:6:1.2.3.4", 32, 128, "1:2:3:4:5:6:102:304/128" },
+        { "fe80::1", 32, 64, "fe80::/64" },
+
+        /* mapped: the same client as over IPv4 */
+        { "::ffff:192.0.2.130", 24, 64, "192.0.2.0/24" },
+        { "::ffff:c000:282", 32, 64, "192.0.2.130/32" },
+        { "0:0:0:0:0:FFFF:192.0.2.130", 32, 64, "192.0.2.130/32" },
+        { "::fffe:192.0.2.130", 32, 96, "::fffe:0:0/96" },
+        { "::192.0.2.130", 32, 128, "::c000:282/128" }
+    };
+
+    static const char *const  bad[] = {
+        "", " ", "1", "1.2.3", "1.2.3.4.5", "1.2.3.256", "1.2.3.1000",
+        "01.2.3.4", "1.2.3.00", "1.2.3.4 ", " 1.2.3.4", "1.2.3.4:80",
+        "1.2.3.", ".1.2.3.4", "1..2.3", "1.2.3.-4", "0x1.2.3.4", "1.2.3.4/24",
+        ":", ":::", "::1:", ":1::", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9",
+        "1:2:3:4:5:6:7:8::", "::1:2:3:4:5:6:7:8", "1::2::3", "12345::",
+        "g::", "[::1]", "::1%eth0", "::1.2.3", "::1.2.3.4.5", "::1.2.3.4:5",
+        "1:2:3:4:5:6:7:1.2.3.4", "::ffff:1.2.3.256", "1.2.3.4::", "unix:",
+        "1.2.3.4, 5.6.7.8", "localhost", "-1", "::ffff:01.2.3.4",
+        "1:2:3:4:5:6:7:8:", "::12345", "0000000000000000000::1"
+    };
+
+    for (i = 0; i < COUNT(good); i++) {
+        len = 0;
+        rc = prd_identity_mask(str(good[i].text), good[i].v4, good[i].v6, out,
+                               &len);
+        is_int(rc, PRD_OK, "%s is an address", good[i].text);
+        is_str(out, len, good[i].out, "... masked by %u, %u", good[i].v4,
+               good[i].v6);
+    }
+
+    len = 77;
+
+    for (i = 0; i < COUNT(bad); i++) {
+        is_int(prd_identity_mask(str(bad[i]), 32, 128, out, &len), PRD_EINVAL,
+               "\"%s\" is no address", bad[i]);
+    }
+
+    is_int(prd_identity_mask(str("1.2.3.4"), 33, 64, out, &len), PRD_ERANGE,
+           "prefix 33 of IPv4");
+    is_int(prd_identity_mask(str("1.2.3.4"), 32, 129, out, &len), PRD_ERANGE,
+           "prefix 129 of IPv6");
+    is_int(prd_identity_mask((prd_str_t) { 8, "1.2.3.4\0" }, 32, 64, out,
+                             &len), PRD_EINVAL, "a NUL behind it");
+
+    big = fill("1:", BIG);
+    is_int(prd_identity_mask((prd_str_t) { BIG, big }, 32, 64, out, &len),
+           PRD_EINVAL, "64 KiB of groups");
+    free(big);
+
+    is_int(len, 77, "failures change nothing");
+}
+
+
+static void
+test_agent(void)
+{
+    char    out[PRD_AGENT_MAX], *big;
+    size_t  i, n;
+
+#define WEBKIT  "AppleWebKit/537.36 (KHTML, like Gecko)"
+#define WIN     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) "
+#define IOS     "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) "     \
+                "AppleWebKit/605.1.15 (KHTML, like Gecko) "
+#define DROID   "Mozilla/5.0 (Linux; Android 13; SM-S901B) "
+
+    static const struct {
+        const char  *agent;
+        const char  *family;
+    } agents[] = {
+        { WIN WEBKIT " Chrome/126.0.0.0 Safari/537.36", "chrome" },
+        { WIN WEBKIT " Chrome/126.0.0.0 Safari/537.36 Edg/126.0.0.0",
+          "edge" },
+        { WIN WEBKIT " Chrome/58.0 Safari/537.36 Edge/16.16299", "edge" },
+        { DROID WEBKIT " Chrome/126.0.0.0 Mobile Safari/537.36 EdgA/126.0",
+          "edge" },
+        { IOS "Version/17.0 EdgiOS/126.0 Mobile/15E148 Safari/605.1.15",
+          "edge" },
+        { WIN WEBKIT " Chrome/126.0.0.0 Safari/537.36 OPR/111.0.0.0",
+          "opera" },
+        { "Opera/9.80 (Windows NT 6.1; WOW64) Presto/2.12 Version/12.18",
+          "opera" },
+        { WIN "Gecko/20100101 Firefox/127.0", "firefox" },
+        { IOS "FxiOS/127.0 Mobile/15E148 Safari/605.1.15", "firefox" },
+        { IOS "CriOS/126.0 Mobile/15E148 Safari/604.1", "chrome" },
+        { IOS "Version/17.5 Mobile/15E148 Safari/604.1", "safari" },
+        { IOS "Mobile/15E148", "webkit" },
+        { DROID WEBKIT " SamsungBrowser/25.0 Chrome/121.0 Mobile "
+          "Safari/537.36", "samsung" },
+        { "Mozilla/5.0 (Linux; Android 6.0; Lenovo K6 Power) " WEBKIT
+          " Chrome/90.0 Mobile Safari/537.36", "chrome" },
+        { "Mozilla/5.0 (X11; Linux x86_64) " WEBKIT
+          " HeadlessChrome/126.0.0.0 Safari/537.36", "headlesschrome" },
+        { "Mozilla/5.0 (Windows NT 6.1; Trident/7.0; rv:11.0) like Gecko",
+          "ie" },
+        { "Mozilla/4.0 (compatible; MSIE 8.0; Windows NT 6.1)", "ie" },
+
+        { "Mozilla/5.0 (compatible; Googlebot/2.1; "
+          "+http://www.google.com/bot.html)", "googlebot" },
+        { "Mozilla/5.0 (Linux; Android 6.0.1; Nexus 5X Build/MMB29P) " WEBKIT
+          " Chrome/126.0 Mobile Safari/537.36 (compatible; Googlebot/2.1; "
+          "+http://www.google.com/bot.html)", "googlebot" },
+        { "Googlebot-Image/1.0", "googlebot" },
+        { "Mozilla/5.0 " WEBKIT "; compatible; bingbot/2.0; "
+          "+http://www.bing.com/bingbot.htm) Chrome/103.0 Safari/537.36",
+          "bingbot" },
+        { "Mozilla/5.0 " WEBKIT "; compatible; GPTBot/1.2; "
+          "+https://openai.com/gptbot)", "gptbot" },
+        { "Mozilla/5.0 " WEBKIT "; compatible; ClaudeBot/1.0; "
+          "+claudebot@anthropic.com)", "claudebot" },
+        { "CCBot/2.0 (https://commoncrawl.org/faq/)", "ccbot" },
+        { "Mozilla/5.0 (Linux; Android 5.0) " WEBKIT " Mobile Safari/537.36 "
+          "(compatible; Bytespider; spider-feedback@bytedance.com)",
+          "bytespider" },
+        { "Mozilla/5.0 (compatible; AhrefsBot/7.0; +http://ahrefs.com/robot/)",
+          "ahrefsbot" },
+        { "Mozilla/5.0 (compatible; SemrushBot/7~bl; "
+          "+http://www.semrush.com/bot.html)", "semrushbot" },
+        { "facebookexternalhit/1.1 "
+          "(+http://www.facebook.com/externalhit_uatext.php)",
+          "facebookexternalhit" },
+        { "Mozilla/5.0 (compatible; FooBot/1.0; +http://foo.example/)",
+          "foobot" },
+
+        { "curl/8.5.0", "curl" },
+        { "libcurl-agent/1.0", "curl" },
+        { "Wget/1.21.4", "wget" },
+        { "python-requests/2.31.0", "python-requests" },
+        { "Python-urllib/3.11", "python-urllib" },
+        { "Python/3.11 aiohttp/3.9.1", "aiohttp" },
+        { "python-httpx/0.27.0", "httpx" },
+        { "Go-http-client/1.1", "go-http-client" },
+        { "okhttp/4.12.0", "okhttp" },
+        { "Java/1.8.0_392", "java" },
+        { "Java-http-client/17.0.9", "java" },
+        { "Apache-HttpClient/4.5.14 (Java/17.0.9)", "apache-httpclient" },
+        { "axios/1.6.2", "axios" },
+        { "node-fetch/1.0 (+https://github.com/bitinn/node-fetch)",
+          "node-fetch" },
+        { "undici", "undici" },
+        { "node", "undici" },
+        { "PostmanRuntime/7.36.0", "postmanruntime" },
+        { "k6/0.49.0 (https://k6.io/)", "k6" },
+
+        { "CURL/8", "curl" },
+        { "reqwest/0.11", "reqwest" },
+        { "My_App-2.1/5 (x)", "my_app-2.1" },
+        { "Mozilla/5.0", "mozilla" },
+        { "javascript/1", "javascript" },
+        { "mycurl/1", "mycurl" },
+        { "curling/1", "curling" },
+        { " (foo) bar", "foo" },
+        { "abcdefghijklmnopqrstuvwxyz0123456789", "abcdefghijklmnopqrstuvwxyz"
+          "012345" },
+        { "()", "other" },
+        { "-", "other" },
+        { "\xd0\x9f\xd1\x80\xd0\xb8", "other" },
+        { "", "" }
+    };
+
+    for (i = 0; i < COUNT(agents); i++) {
+        n = prd_agent_family(str(agents[i].agent), out);
+        is_str(out, n, agents[i].family, "agent %.60s", agents[i].agent);
+    }
+
+    n = prd_agent_family((prd_str_t) { 6, "\0\0a\0bc" }, out);
+    is_str(out, n, "a", "NULs are no part of a product");
+
+    big = fill(" a", BIG);
+    memcpy(big + 513, "curl/8", 6);
+    n = prd_agent_family((prd_str_t) { BIG, big }, out);
+    is_str(out, n, "a", "64 KiB: beyond 512 bytes nothing is seen");
+
+    memcpy(big + 506, " curl/8", 7);
+    n = prd_agent_family((prd_str_t) { BIG, big }, out);
+    is_str(out, n, "curl", "... and up to there all");
+    free(big);
+}
+
+
+static void
+test_add(void)
+{
+    size_t           i;
+    prd_rc_t         rc;
+    prd_str_t        s, bad;
+    prd_kind_e       kind;
+    const char      *why;
+    prd_identity_t  *id;
+
+    static const struct {
+        const char  *words[6];
+        prd_rc_t     rc;
+        const char  *bad;
+    } lines[] = {
+        { { "tokens", "$a" }, PRD_EINVAL, "tokens" },
+        { { "Token", "$a" }, PRD_EINVAL, "Token" },
+        { { "" }, PRD_EINVAL, "" },
+        { { "token" }, PRD_EINVAL, "token" },
+        { { "token", "" }, PRD_EINVAL, "" },
+        { { "token", "http_x" }, PRD_EINVAL, "http_x" },
+        { { "token", "$a", "" }, PRD_EINVAL, "" },
+        { { "token", "$a", "(" }, PRD_EINVAL, "(" },
+        { { "token", "$a", "[z-a]" }, PRD_EINVAL, "[z-a]" },
+        { { "token", "$a", "(*UTF)a" }, PRD_EINVAL, "(*UTF)a" },
+        { { "token", "$a", "a", "b" }, PRD_EINVAL, "b" },
+        { { "address" }, PRD_EINVAL, "address" },
+        { { "address", "$a" }, PRD_EINVAL, "address" },
+        { { "address", "$a", "32" }, PRD_EINVAL, "address" },
+        { { "address", "$a", "33", "64" }, PRD_ERANGE, "33" },
+        { { "address", "$a", "-1", "64" }, PRD_EINVAL, "-1" },
+        { { "address", "$a", "/24", "64" }, PRD_EINVAL, "/24" },
+        { { "address", "$a", "", "64" }, PRD_EINVAL, "" },
+        { { "address", "$a", "32", "129" }, PRD_ERANGE, "129" },
+        { { "address", "$a", "32", "6x" }, PRD_EINVAL, "6x" },
+        { { "address", "$a", "32", "64", "1" }, PRD_EINVAL, "address" },
+        { { "agent", "$a", "x" }, PRD_EINVAL, "x" },
+        { { "separate" }, PRD_EINVAL, "separate" },
+        { { "separate", "agent" }, PRD_EINVAL, "separate" },
+        { { "separate", "agent", "agents" }, PRD_EINVAL, "agents" },
+        { { "separate", "agent", "agent" }, PRD_EINVAL, "agent" }
+    };
+
+    id = create();
+
+    is_int(prd_identity_end(id, &why), PRD_EINVAL, "no source: \"%s\"", why);
+
+    is_int(prd_identity_add(id, NULL, 0, &why, &bad), PRD_EINVAL,
+           "no words: \"%s\"", why);
+
+    for (i = 0; i < COUNT(lines); i++) {
+        rc = add(id, lines[i].words);
+        ok(rc == lines[i].rc && add_why != NULL
+           && strcmp(add_bad, lines[i].bad) == 0,
+           "line %zu: rc %d, \"%s\" %s", i, rc, add_bad,
+           add_why ? add_why : "(none)");
+    }
+
+    ok(ADD(id, "token", "$a", "(") == PRD_EINVAL
+       && strstr(add_why, "parenthesis") != NULL, "PCRE2 speaks: \"%s\"",
+       add_why);
+
+    is_int(prd_identity_sources(id), 0, "failures add nothing");
+
+    is_int(ADD(id, "address", "$a", "0", "128"), PRD_OK, "prefixes 0, 128");
+    is_int(ADD(id, "separate", "agent", "address"), PRD_OK, "separate");
+    is_int(ADD(id, "separate", "agent", "address"), PRD_EINVAL,
+           "separate again: \"%s\"", add_why);
+    is_int(prd_identity_end(id, &why), PRD_EINVAL, "no agent: \"%s\"", why);
+    is_int(ADD(id, "agent", "$http_user_agent"), PRD_OK, "an agent");
+    is_int(prd_identity_end(id, &why), PRD_OK, "now it can be separated");
+
+    s = prd_identity_source(id, 1, &kind);
+    is_str(s.data, s.len, "$http_user_agent", "source 1");
+    is_int(kind, PRD_KIND_AGENT, "... its kind");
+    s = prd_identity_source(id, 0, NULL);
+    is_str(s.data, s.len, "$a", "source 0, its kind not asked");
+
+    for (i = 2; i < PRD_IDENTITY_SOURCES; i++) {
+        rc = ADD(id, "token", "$a", "a(.)");
+    }
+
+    is_int(rc, PRD_OK, "the 16th source");
+    is_int(ADD(id, "token", "$a"), PRD_EFULL, "the 17th: \"%s\"", add_why);
+    is_int(prd_identity_sources(id), 16, "16 sources");
+
+    prd_identity_done(id);
+    test_free(id);
+    prd_identity_done(NULL);
+    ok(1, "done twice, and with NULL");
+
+    nblocks = 0;
+    nallowed = 0;
+    is_int(prd_identity_create(test_alloc, NULL, &id), PRD_ENOMEM,
+           "no memory for the rules");
+
+    id = create();
+    nallowed = 1;
+    is_int(ADD(id, "token", "$a"), PRD_ENOMEM, "no memory for a value: \"%s\"",
+           add_why);
+    is_int(prd_identity_sources(id), 0, "... adds nothing");
+    test_free(id);
+}
+
+
+static void
+test_order(void)
+{
+    ctx_t            c;
+    const char      *why;
+    prd_identity_t  *id;
+
+    id = create();
+
+    ADD(id, "token", "$http_x_api_key");
+    ADD(id, "address", "$remote_addr", "24", "64");
+    ADD(id, "agent", "$http_user_agent");
+    is_int(prd_identity_end(id, &why), PRD_OK, "three sources");
+
+    is_int(make3(id, "k1", "192.0.2.7", "curl/8"), PRD_OK, "a token");
+    is_str(key, key_len, "tk1", "... wins");
+
+    is_int(make3(id, NULL, "192.0.2.7", "curl/8"), PRD_OK, "none");
+    is_str(key, key_len, "4192.0.2.0/24", "... the address");
+
+    is_int(make3(id, "", "2001:db8::5", "curl/8"), PRD_OK, "an empty one");
+    is_str(key, key_len, "62001:db8::/64", "... counts as none");
+
+    is_int(make3(id, NULL, "::ffff:192.0.2.9", NULL), PRD_OK, "mapped");
+    is_str(key, key_len, "4192.0.2.0/24", "... is IPv4");
+
+    is_int(make3(id, NULL, "unix:", NULL), PRD_OK, "no address");
+    is_str(key, key_len, "xunix:", "... is its text");
+
+    is_int(make3(id, NULL, NULL, "curl/8"), PRD_OK, "an agent");
+    is_str(key, key_len, "acurl", "... is its family");
+
+    is_int(make3(id, NULL, NULL, NULL), PRD_DECLINED, "nothing");
+    is_int(make3(id, "", "", ""), PRD_DECLINED, "nothing, three times empty");
+
+    /* kinds never meet */
+
+    make3(id, "192.0.2.0/24", NULL, NULL);
+    is_str(key, key_len, "t192.0.2.0/24", "a token like an address");
+    make3(id, "4192.0.2.0/24", NULL, NULL);
+    is_str(key, key_len, "t4192.0.2.0/24", "a token like an address's key");
+
+    memset(&c, 0, sizeof(c));
+    c.values[0] = (prd_str_t) { 5, "a\0b\0c" };
+    is_int(make(id, &c), PRD_OK, "a token with NULs");
+    ok(key_len == 6 && memcmp(key, "ta\0b\0c", 6) == 0, "... whole");
+    is_int(c.asked, 1, "no source is asked in vain");
+
+    c.values[0].len = 3;
+    make(id, &c);
+    ok(key_len == 4, "... and a shorter one differs");
+
+    c.rc[0] = PRD_ENOMEM;
+    is_int(make(id, &c), PRD_ENOMEM, "another code of get() is passed on");
+
+    test_free(id);
+}
+
+
+static void
+test_regex(void)
+{
+    ctx_t            c;
+    prd_identity_t  *id;
+
+    id = create();
+
+    ADD(id, "token", "$http_authorization", "^Bearer\\s+(\\S+)");
+    ADD(id, "token", "$cookie", "(?i)sid=[0-9a-f]+");
+    ADD(id, "token", "$x", "(a)|(b)|c(.*)(.)(.)");
+
+    is_int(make3(id, "Bearer  abc.def x", NULL, NULL), PRD_OK, "group 1");
+    is_str(key, key_len, "tabc.def", "... is kept");
+
+    is_int(make3(id, "Basic Zm9v", "a=1; SID=0aF; b", NULL), PRD_OK,
+           "no match is no value; no group");
+    is_str(key, key_len, "tSID=0aF", "... keeps the whole match");
+
+    is_int(make3(id, "bearer abc", "sid=", "xa"), PRD_OK, "the third");
+    is_str(key, key_len, "ta", "... has more groups than are kept");
+
+    is_int(make3(id, NULL, NULL, "b"), PRD_DECLINED, "group 1 is unset");
+    is_int(make3(id, NULL, NULL, "c12"), PRD_DECLINED, "... among more");
+    is_int(make3(id, "Bearer ", NULL, NULL), PRD_DECLINED, "no match at all");
+
+    memset(&c, 0, sizeof(c));
+    c.values[0] = (prd_str_t) { 12, "Bearer a\0b\xff\xfe" };
+    is_int(make(id, &c), PRD_OK, "NULs and bytes that are no UTF-8");
+    ok(key_len == 6 && memcmp(key, "ta\0b\xff\xfe", 6) == 0, "... are kept");
+
+    test_free(id);
+
+    id = create();
+
+    ADD(id, "token", "$a", "x()");
+    ADD(id, "token", "$b", "a(*ACCEPT)b");
+    ADD(id, "token", "$c", "foo\\K");
+
+    is_int(make3(id, "x", NULL, NULL), PRD_DECLINED, "an empty group 1");
+    is_int(make3(id, NULL, "a", NULL), PRD_OK, "(*ACCEPT)");
+    is_int(make3(id, NULL, NULL, "foo"), PRD_DECLINED, "\\K to the end");
+
+    test_free(id);
+}
+
+
+/* One expression on one long value; limit: it must end as PRD_ELIMIT. */
+
+static void
+bomb(const char *name, const char *regex, const char *pattern, size_t len,
+    int limit)
+{
+    char            *big;
+    ctx_t            c;
+    double           start, took;
+    prd_rc_t         rc;
+    prd_identity_t  *id;
+
+    big = fill(pattern, len);
+
+    id = create();
+
+    if (ADD(id, "token", "$a", regex) != PRD_OK) {
+        ok(0, "%s: %s", name, add_why);
+        return;
+    }
+
+    memset(&c, 0, sizeof(c));
+    c.values[0] = (prd_str_t) { len, big };
+
+    start = now();
+    rc = make(id, &c);
+    took = now() - start;
+
+    ok(took < SECONDS, "%s, %zu bytes: rc %d after %.0f ms", name, len, rc,
+       took * 1000);
+
+    if (limit) {
+        is_int(rc, PRD_ELIMIT, "... at the limit");
+        ok(key_len == PRD_IDENTITY_KEY_MAX && key[0] == 'T'
+           && memcmp(key + 1, big, 200) == 0, "... the value is the token");
+
+    } else {
+        ok(rc == PRD_OK || rc == PRD_DECLINED || rc == PRD_ELIMIT,
+           "... rc %d", rc);
+    }
+
+    test_free(id);
+    free(big);
+}
+
+
+static void
+test_bombs(void)
+{
+    size_t  i;
+
+    static const size_t  lens[] = { 4000, 8191, BIG };
+
+    /* "[xy]" at the end: a literal would be missed before matching */
+
+    for (i = 0; i < COUNT(lens); i++) {
+        bomb("(a+)+$", "^(a+)+$", "aaaaaaaaaaaaaab", lens[i], 0);
+        bomb("nested repeats", "^(a+)+[xy]", "a", lens[i], 1);
+        bomb("nested repeats, anywhere", "(a+)+[xy]", "a", lens[i], 1);
+        bomb("alternatives", "^(a|a|aa)+[xy]", "a", lens[i], 1);
+        bomb("stars", "^(.*)(.*)(.*)(.*)[xy]", "a", lens[i], 1);
+        bomb("stars, anywhere", "a*a*a*a*[xy]", "a", lens[i], 1);
+        bomb("quadratic", "(\\S+)[ x]y", "a", lens[i], 0);
+        bomb("quadratic, limit just missed", "(\\S+)[xy]",
+             "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa ",
+             lens[i], 0);
+        bomb("quadratic without backtracking", "(\\d+)[xy]", "1", lens[i],
+             0);
+        bomb("recursion", "^(a(?1)?b?)+[xy]", "a", lens[i], 1);
+        bomb("back reference", "(a*)\\1[xy]", "a", lens[i], 1);
+        bomb("back reference to a lookahead", "(?=(a*))a*\\1[xy]", "a",
+             lens[i], 1);
+        bomb("long scan each step", "(?:\\d+a|\\d)+[xy]", "1", lens[i], 1);
+        bomb("a failing {N}", "(?:a{3000}b|a)+[xy]", "a", lens[i], 1);
+        bomb("a failing {N,}", "(?:a{30000,}b|a)+[xy]", "a", lens[i], 1);
+        bomb("blanks around", "\\s*(\\S+)\\s*$", " ", lens[i], 0);
+        bomb("lookahead", "(?=(a+)+[xy])[ab]", "a", lens[i], 1);
+    }
+
+    bomb("no JIT", "(*NO_JIT)(a+)+[xy]", "a", BIG, 1);
+    bomb("no JIT, anchored", "(*NO_JIT)^(a|a)+[xy]", "a", BIG, 1);
+    bomb("no JIT, quadratic", "(*NO_JIT)(\\d+)[xy]", "1", BIG, 0);
+    bomb("no JIT, 8 KiB", "(*NO_JIT)(\\d+)[xy]", "1", 8191, 0);
+    bomb("no JIT, deep", "(*NO_JIT)^(?:(a)|b)*[xy]", "a", BIG, 1);
+}
+
+
+/* Long values where the expression is a good one. */
+
+static void
+test_long(void)
+{
+    char            *big;
+    ctx_t            c;
+    prd_identity_t  *id;
+
+    id = create();
+    ADD(id, "token", "$a", "^Bearer (\\S+)");
+    ADD(id, "token", "$b", "sid=(\\w+)");
+
+    memset(&c, 0, sizeof(c));
+
+    big = fill("x", BIG);
+    memcpy(big, "Bearer ", 7);
+    big[20] = ' ';
+    c.values[0] = (prd_str_t) { BIG, big };
+
+    is_int(make(id, &c), PRD_OK, "anchored, in 64 KiB");
+    is_str(key, key_len, "txxxxxxxxxxxxx", "... its token");
+
+    big[20] = 'x';
+    is_int(make(id, &c), PRD_OK, "a token of 64 KiB");
+    ok(key_len == 256 && key[0] == 'T', "... is folded");
+
+    memcpy(big, "Basic! ", 7);
+    is_int(make(id, &c), PRD_DECLINED, "no match in 64 KiB, anchored");
+    free(big);
+
+    c.values[0].data = NULL;
+
+    big = fill("a=1; ", BIG);
+    memcpy(big + BIG - 9, "sid=abc; ", 9);
+    c.values[1] = (prd_str_t) { BIG, big };
+    is_int(make(id, &c), PRD_OK, "at the end of 64 KiB");
+    is_str(key, key_len, "tabc", "... its token");
+
+    c.values[1].len = BIG - 9;
+    is_int(make(id, &c), PRD_DECLINED, "nowhere in 64 KiB");
+
+    free(big);
+    test_free(id);
+}
+
+
+static void
+test_fold(void)
+{
+    char             *big, first[PRD_IDENTITY_KEY_MAX];
+    ctx_t             c;
+    size_t            len;
+    prd_identity_t   *id;
+
+    id = create();
+    ADD(id, "token", "$a");
+
+    big = fill("0123456789abcdef", BIG);
+    memset(&c, 0, sizeof(c));
+    c.values[0] = (prd_str_t) { 255, big };
+
+    is_int(make(id, &c), PRD_OK, "255 bytes");
+    ok(key_len == 256 && key[0] == 't' && memcmp(key + 1, big, 255) == 0,
+       "... fit");
+
+    c.values[0].len = 256;
+    is_int(make(id, &c), PRD_OK, "256 bytes");
+    ok(key_len == 256 && key[0] == 'T' && memcmp(key + 1, big, 223) == 0,
+       "... are folded");
+    memcpy(first, key, 256);
+
+    make(id, &c);
+    ok(memcmp(first, key, 256) == 0, "the same again");
+
+    c.values[0].len = 257;
+    make(id, &c);
+    ok(key_len == 256 && memcmp(first, key, 256) != 0, "a byte more differs");
+
+    /* equal in the first 256 bytes, and further */
+
+    for (len = 257; len <= BIG; len = len < BIG ? BIG : BIG + 1) {
+        c.values[0].len = len;
+        make(id, &c);
+        memcpy(first, key, 256);
+
+        big[len - 1] ^= 1;
+        make(id, &c);
+        ok(key_len == 256 && memcmp(first, key, 256) != 0,
+           "another last byte of %zu differs", len);
+        ok(memcmp(first, key, 224) == 0
+           && memcmp(first + 224, key + 224, 16) != 0
+           && memcmp(first + 240, key + 240, 16) != 0,
+           "... in both halves of the hash");
+    }
+
+    /* what a token of 255 bytes says is not what was folded */
+
+    memcpy(big, first + 1, 255);
+    c.values[0].len = 255;
+    make(id, &c);
+    ok(key_len == 256 && memcmp(first, key, 256) != 0,
+       "a folded key sent as a token differs");
+
+    free(big);
+    test_free(id);
+
+    /* the other kinds */
+
+    id = create();
+    ADD(id, "address", "$a", "32", "64");
+
+    big = fill("x", 1000);
+    c.values[0] = (prd_str_t) { 1000, big };
+    make(id, &c);
+    ok(key_len == 256 && key[0] == 'X', "what is no address is folded too");
+
+    free(big);
+    test_free(id);
+}
+
+
+static void
+test_separate(void)
+{
+    char            *big, first[PRD_IDENTITY_KEY_MAX];
+    ctx_t            c;
+    size_t           len;
+    const char      *why;
+    prd_identity_t  *id;
+
+    id = create();
+
+    ADD(id, "token", "$http_x_api_key");
+    ADD(id, "address", "$remote_addr", "32", "64");
+    ADD(id, "agent", "$http_user_agent");
+    ADD(id, "separate", "address", "agent");
+    is_int(prd_identity_end(id, &why), PRD_OK, "separate address agent");
+
+    make3(id, "k1", "192.0.2.7", "curl/8");
+    is_str(key, key_len, "tk1", "a token is not separated");
+
+    make3(id, NULL, "192.0.2.7", "curl/8");
+    is_str(key, key_len, "s13:4192.0.2.7/325:acurl", "address and agent are");
+
+    make3(id, NULL, "192.0.2.7", "Wget/1");
+    is_str(key, key_len, "s13:4192.0.2.7/325:awget", "... by agent");
+
+    make3(id, NULL, "192.0.2.7", NULL);
+    is_str(key, key_len, "4192.0.2.7/32", "no agent: the address alone");
+
+    make3(id, NULL, NULL, "curl/8");
+    is_str(key, key_len, "acurl", "no address: the agent alone");
+
+    make3(id, "s13:4192.0.2.7/325:acurl", NULL, NULL);
+    is_str(key, key_len, "ts13:4192.0.2.7/325:acurl",
+           "a token like a joined key is a token");
+
+    test_free(id);
+
+    /* tokens of any bytes: no two pairs join to the same key */
+
+    id = create();
+
+    ADD(id, "agent", "$http_user_agent");
+    ADD(id, "token", "$http_x_api_key");
+    ADD(id, "address", "$remote_addr", "32", "64");
+    ADD(id, "separate", "address", "token");
+    is_int(prd_identity_end(id, &why), PRD_OK, "separate address token");
+
+    make3(id, "curl/8", "k", "192.0.2.7");
+    is_str(key, key_len, "acurl", "the first source decides");
+
+    make3(id, NULL, "k", "192.0.2.7");
+    is_str(key, key_len, "s2:tk13:4192.0.2.7/32",
+           "in the order of kinds, not of words");
+
+    make3(id, NULL, "k13:4192.0.2.7/32", "192.0.2.7");
+    memcpy(first, key, key_len);
+    len = key_len;
+    make3(id, NULL, "k", "192.0.2.7");
+    ok(len != key_len, "a token cannot play the rest");
+
+    make3(id, NULL, "a", "b2:xc");
+    memcpy(first, key, key_len);
+    len = key_len;
+    make3(id, NULL, "a6:xb", "c");
+    ok(len != key_len || memcmp(first, key, len) != 0, "... nor split it");
+
+    big = fill("t", 4000);
+    memset(&c, 0, sizeof(c));
+    c.values[1] = (prd_str_t) { 4000, big };
+    c.values[2] = str("192.0.2.7");
+    is_int(make(id, &c), PRD_OK, "a long token in a pair");
+    ok(key_len == 256 && key[0] == 'S', "... is folded");
+    memcpy(first, key, 256);
+
+    c.values[2] = str("192.0.2.8");
+    make(id, &c);
+    ok(key_len == 256 && memcmp(first, key, 256) != 0,
+       "... with the address in the hash");
+
+    free(big);
+    test_free(id);
+
+    /* all three, two sources of one kind */
+
+    id = create();
+
+    ADD(id, "token", "$a", "^k(.+)");
+    ADD(id, "token", "$b");
+    ADD(id, "agent", "$c");
+    ADD(id, "address", "$d", "32", "64");
+    ADD(id, "separate", "agent", "token", "address");
+    is_int(prd_identity_end(id, &why), PRD_OK, "separate all three");
+
+    memset(&c, 0, sizeof(c));
+    c.values[0] = str("x1");
+    c.values[1] = str("y");
+    c.values[2] = str("curl/8");
+    c.values[3] = str("::1");
+    is_int(make(id, &c), PRD_OK, "the first token does not match");
+    is_str(key, key_len, "s2:ty6:6::/645:acurl", "... the second is used");
+
+    c.values[0] = str("k1");
+    make(id, &c);
+    is_str(key, key_len, "s2:t16:6::/645:acurl", "the first value of a kind");
+    is_int(c.asked, 13, "... and the second is not asked");
+
+    c.values[3].data = NULL;
+    make(id, &c);
+    is_str(key, key_len, "t1", "one is missing: the first source alone");
+
+    test_free(id);
+
+    /* a limit in one part */
+
+    id = create();
+
+    ADD(id, "token", "$a", "(a+)+[xy]");
+    ADD(id, "agent", "$c");
+    ADD(id, "separate", "agent", "token");
+
+    big = fill("a", 5000);
+    memset(&c, 0, sizeof(c));
+    c.values[0] = (prd_str_t) { 5000, big };
+    c.values[1] = str("curl/8");
+    is_int(make(id, &c), PRD_ELIMIT, "a limit in one part is told");
+    ok(key_len == 256 && key[0] == 'S', "... and the key is joined");
+
+    free(big);
+    test_free(id);
+}
+
+
+int
+main(void)
+{
+    test_mask();
+    test_agent();
+    test_add();
+    test_order();
+    test_regex();
+    test_bombs();
+    test_long();
+    test_fold();
+    test_separate();
+
+    return done_testing();
+}
