@@ -86,17 +86,46 @@ prd_decide_hold(prd_view_t *view, const prd_policy_t *policy, prd_entry_t *e)
 
 
 /*
+ * Trust is for what is trusted: a client is its proven self while its demand
+ * is within its own learned depth, and a newcomer at twice that.  Else a farm
+ * of keys that were aged with a request an hour could flood on their trust.
+ */
+
+static inline uint32_t
+prd_decide_trust(uint64_t env, uint32_t backlog)
+{
+    uint32_t  trust;
+    uint64_t  depth;
+
+    trust = prd_env_trust(env);
+
+    if (trust == 0) {
+        return 0;
+    }
+
+    depth = prd_env_decode(prd_env_depth_code(env));
+
+    if (backlog <= depth) {
+        return trust;
+    }
+
+    return backlog < 2 * depth
+           ? (uint32_t) (trust * (2 * depth - backlog) / depth) : 0;
+}
+
+
+/*
  * The terms of the verdict (the reference's section "The verdict").  env is
  * the slot's published envelope; depth 0 means nothing learned.
  */
 
 static inline void
 prd_decide_terms(prd_view_t *view, const prd_policy_t *policy,
-    const prd_ask_t *ask, uint64_t env, uint32_t cost, prd_answer_t *answer,
-    prd_terms_t *t)
+    const prd_ask_t *ask, uint64_t env, uint32_t trust, uint32_t cost,
+    prd_answer_t *answer, prd_terms_t *t)
 {
     int32_t              e;
-    uint32_t             rate, depth, trust, surge, k;
+    uint32_t             rate, depth, surge, k;
     uint64_t             newcomer, r, b, bound, m, debt;
     prd_zone_t          *zone;
     const prd_params_t  *p;
@@ -111,7 +140,6 @@ prd_decide_terms(prd_view_t *view, const prd_policy_t *policy,
               : (uint32_t) prd_min((uint64_t) ask->delay + t->unit,
                                    UINT32_MAX);
 
-    trust = prd_env_trust(env);
     depth = prd_env_depth_code(env);
 
     t->learned = depth && p->learn == PRD_LEARN_ON
@@ -387,7 +415,9 @@ prd_decide_parent(prd_view_t *view, const prd_policy_t *policy,
     a.parent = 0;
 
     other.slot = slot;
-    prd_decide_terms(view, policy, &a, env, answer->cost, &other, t);
+    prd_decide_terms(view, policy, &a, env,
+                     prd_decide_trust(env, answer->parent_backlog),
+                     answer->cost, &other, t);
 
     *word = prd_load(&e->state);
 
@@ -401,7 +431,7 @@ static inline prd_entry_t *
 prd_decide_prepare(prd_view_t *view, const prd_policy_t *policy,
     const prd_ask_t *ask, prd_answer_t *answer)
 {
-    uint32_t      cost;
+    uint32_t      cost, trust;
     uint64_t      env;
     prd_entry_t  *e, *pe;
 
@@ -430,8 +460,6 @@ prd_decide_prepare(prd_view_t *view, const prd_policy_t *policy,
 
     answer->cost = cost;
 
-    prd_decide_terms(view, policy, ask, env, cost, answer, &answer->terms);
-
     if (ask->parent && !answer->full
         && atomic_load_explicit(&e->hours, memory_order_relaxed)
            < PRD_KNOWN_HOURS)
@@ -449,11 +477,7 @@ prd_decide_prepare(prd_view_t *view, const prd_policy_t *policy,
         }
     }
 
-    if (cost == 0) {
-        return e;
-    }
-
-    if (policy->params.learn != PRD_LEARN_OFF) {
+    if (cost && policy->params.learn != PRD_LEARN_OFF) {
         answer->backlog = prd_decide_demand(view, e, env, cost, ask->now_ms);
 
         if (answer->parent_slot != PRD_NO_SLOT) {
@@ -464,9 +488,14 @@ prd_decide_prepare(prd_view_t *view, const prd_policy_t *policy,
         }
     }
 
-    if (policy->pool.capacity) {
-        prd_decide_class(view, ask->class_, prd_env_trust(env), cost);
+    trust = prd_decide_trust(env, answer->backlog);
+
+    if (cost && policy->pool.capacity) {
+        prd_decide_class(view, ask->class_, trust, cost);
     }
+
+    prd_decide_terms(view, policy, ask, env, trust, cost, answer,
+                     &answer->terms);
 
     return e;
 }
@@ -871,8 +900,8 @@ prd_rc_t
 prd_inspect(prd_view_t *view, const prd_policy_t *policy,
     const prd_ask_t *ask, prd_answer_t *answer)
 {
-    uint32_t      cost;
-    uint64_t      next;
+    uint32_t      cost, v;
+    uint64_t      next, env;
     prd_rc_t      rc;
     prd_entry_t  *e;
 
@@ -885,7 +914,8 @@ prd_inspect(prd_view_t *view, const prd_policy_t *policy,
     if (answer->slot == PRD_NO_SLOT) {
         cost = ask->cost ? ask->cost : policy->unit;
         answer->cost = cost;
-        prd_decide_terms(view, policy, ask, 0, cost, answer, &answer->terms);
+        prd_decide_terms(view, policy, ask, 0, 0, cost, answer,
+                         &answer->terms);
         answer->verdict = prd_bucket_judge(&answer->terms,
                                            prd_word(ask->now_ms, 0),
                                            ask->now_ms, &answer->level, &next,
@@ -896,8 +926,14 @@ prd_inspect(prd_view_t *view, const prd_policy_t *policy,
         e = &view->table.entries[answer->slot];
         cost = ask->cost ? ask->cost : policy->unit;
         answer->cost = cost;
-        prd_decide_terms(view, policy, ask, prd_load(&e->envelope), cost,
-                         answer, &answer->terms);
+        env = prd_load(&e->envelope);
+        v = prd_level_after(prd_word_level(prd_load(&e->virtual_)),
+                            prd_env_decode(prd_env_rate_code(env)),
+                            PRD_ONE_Q16,
+                            prd_elapsed(prd_word_ms(prd_load(&e->virtual_)),
+                                        ask->now_ms), policy->unit);
+        prd_decide_terms(view, policy, ask, env, prd_decide_trust(env, v),
+                         cost, answer, &answer->terms);
         answer->verdict = prd_bucket_judge(&answer->terms, prd_load(&e->state),
                                            ask->now_ms, &answer->level, &next,
                                            &answer->delay_ms);
