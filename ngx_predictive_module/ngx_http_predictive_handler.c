@@ -1,0 +1,731 @@
+
+/*
+ * A request's way through its limits: the verdict in the preaccess phase, the
+ * delay, and what is settled once the response is known, in the log phase.
+ *
+ * A request is charged once, whatever becomes of it: internal redirects,
+ * error pages and subrequests find the state that the first verdict left in
+ * the main request's memory pool.
+ */
+
+
+#include "ngx_http_predictive_module.h"
+
+
+#define NGX_HTTP_PREDICTIVE_FULL_MS  60000
+
+
+static ngx_int_t ngx_http_predictive_ask(ngx_http_request_t *r,
+    ngx_http_predictive_limit_t *limit, prd_ask_t *ask);
+static ngx_int_t ngx_http_predictive_ask_values(ngx_http_request_t *r,
+    ngx_http_predictive_limit_t *limit, prd_ask_t *ask);
+static ngx_int_t ngx_http_predictive_value(ngx_http_request_t *r,
+    ngx_http_complex_value_t *cv, prd_str_t *value);
+static ngx_int_t ngx_http_predictive_bad_value(ngx_http_request_t *r,
+    ngx_http_predictive_zone_t *zone, const char *name);
+
+static ngx_http_predictive_ctx_t *ngx_http_predictive_create_ctx(
+    ngx_http_request_t *r, ngx_uint_t nparts);
+static void ngx_http_predictive_cleanup(void *data);
+static void ngx_http_predictive_decide(ngx_http_predictive_ctx_t *ctx);
+static void ngx_http_predictive_conclude(ngx_http_predictive_ctx_t *ctx);
+static void ngx_http_predictive_full(ngx_http_request_t *r,
+    ngx_http_predictive_zone_t *zone);
+
+static void ngx_http_predictive_log(ngx_http_request_t *r,
+    ngx_http_predictive_ctx_t *ctx, ngx_http_predictive_loc_conf_t *plcf);
+static u_char *ngx_http_predictive_log_reason(ngx_http_request_t *r,
+    ngx_http_request_t *sr, u_char *buf, size_t len);
+
+static ngx_int_t ngx_http_predictive_wait(ngx_http_request_t *r,
+    ngx_msec_t delay);
+static void ngx_http_predictive_resume(ngx_http_request_t *r);
+
+static void ngx_http_predictive_settle(ngx_http_request_t *r,
+    ngx_http_predictive_part_t *part);
+
+
+ngx_int_t
+ngx_http_predictive_handler(ngx_http_request_t *r)
+{
+    ngx_int_t                        rc;
+    prd_ask_t                        ask;
+    ngx_uint_t                       i;
+    ngx_http_predictive_ctx_t       *ctx;
+    ngx_http_predictive_part_t      *part;
+    ngx_http_predictive_limit_t     *limits;
+    ngx_http_predictive_loc_conf_t  *plcf;
+
+    plcf = ngx_http_get_module_loc_conf(r, ngx_http_predictive_module);
+
+    if (plcf->limits.nelts == 0
+        || ngx_http_predictive_get_ctx(r) != NULL)
+    {
+        return NGX_DECLINED;
+    }
+
+    ctx = NULL;
+    limits = plcf->limits.elts;
+
+    for (i = 0; i < plcf->limits.nelts; i++) {
+
+        rc = ngx_http_predictive_ask(r, &limits[i], &ask);
+
+        if (rc == NGX_DECLINED) {
+            continue;
+        }
+
+        if (rc == NGX_ERROR) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        if (ctx == NULL) {
+            ctx = ngx_http_predictive_create_ctx(r, plcf->limits.nelts - i);
+            if (ctx == NULL) {
+                return NGX_HTTP_INTERNAL_SERVER_ERROR;
+            }
+        }
+
+        part = &ctx->parts[ctx->nparts++];
+        part->limit = &limits[i];
+        part->ask = ask;
+    }
+
+    if (ctx == NULL) {
+        return NGX_DECLINED;
+    }
+
+    ctx->dry_run = plcf->dry_run;
+
+    ngx_http_predictive_decide(ctx);
+    ngx_http_predictive_conclude(ctx);
+
+    for (i = 0; i < ctx->nparts; i++) {
+        if (ctx->parts[i].answer.full) {
+            ngx_http_predictive_full(r, ctx->parts[i].limit->zone);
+        }
+    }
+
+    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "predictive: zone \"%V\" %s %s, delay %M",
+                   &ctx->shown->limit->zone->name,
+                   prd_verdict_name(ctx->verdict),
+                   prd_reason_name(ctx->shown->answer.reason), ctx->delay);
+
+    if (ctx->verdict >= PRD_DELAYED) {
+        ngx_http_predictive_log(r, ctx, plcf);
+    }
+
+    if (ctx->dry_run) {
+        return NGX_DECLINED;
+    }
+
+    /* a subrequest's limit is nothing that the client could heed */
+
+    if (r == r->main) {
+        ctx->headers = plcf->headers;
+        ctx->refused = (ctx->verdict == PRD_REJECTED);
+    }
+
+    if (ctx->verdict == PRD_REJECTED) {
+        return ngx_http_predictive_refuse(r, plcf, ctx);
+    }
+
+    if (ctx->delay) {
+        return ngx_http_predictive_wait(r, ctx->delay);
+    }
+
+    return NGX_DECLINED;
+}
+
+
+/*
+ * What the request asks of a limit.  NGX_DECLINED: the limit does not apply,
+ * which is counted; NGX_ERROR: no memory.
+ */
+
+static ngx_int_t
+ngx_http_predictive_ask(ngx_http_request_t *r,
+    ngx_http_predictive_limit_t *limit, prd_ask_t *ask)
+{
+    ngx_int_t                    rc;
+    ngx_str_t                    key;
+    ngx_http_variable_value_t   *vv;
+    ngx_http_predictive_zone_t  *zone;
+
+    zone = limit->zone;
+
+    *ask = limit->ask;
+
+    if (limit->variable) {
+        rc = ngx_http_predictive_ask_values(r, limit, ask);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    if (zone->key_index >= 0) {
+        vv = ngx_http_get_flushed_variable(r, zone->key_index);
+
+        if (vv == NULL || vv->not_found) {
+            key.len = 0;
+            key.data = NULL;
+
+        } else {
+            key.len = vv->len;
+            key.data = vv->data;
+        }
+
+    } else if (ngx_http_complex_value(r, &zone->key, &key) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (key.len == 0) {
+        prd_zone_add(&zone->view, PRD_CNT_SKIPPED, 1);
+        return NGX_DECLINED;
+    }
+
+    if (key.len > 65535) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "the value of the \"%V\" key of predictive zone \"%V\" "
+                      "is more than 65535 bytes: %uz",
+                      &zone->key.value, &zone->name, key.len);
+        prd_zone_add(&zone->view, PRD_CNT_SKIPPED, 1);
+        return NGX_DECLINED;
+    }
+
+    ask->tag = prd_tag(prd_hash(&zone->view.zone->secret, key.data, key.len));
+    ask->now_ms = (uint32_t) ngx_current_msec;
+
+    return NGX_OK;
+}
+
+
+/* if=, and what a zone's parameters take from variables */
+
+static ngx_int_t
+ngx_http_predictive_ask_values(ngx_http_request_t *r,
+    ngx_http_predictive_limit_t *limit, prd_ask_t *ask)
+{
+    uint64_t                     n;
+    ngx_str_t                    s;
+    prd_str_t                    value;
+    ngx_http_predictive_zone_t  *zone;
+
+    zone = limit->zone;
+
+    if (limit->condition) {
+        if (ngx_http_complex_value(r, limit->condition, &s) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        if (s.len == 0 || (s.len == 1 && s.data[0] == '0')) {
+            prd_zone_add(&zone->view, PRD_CNT_SKIPPED, 1);
+            return NGX_DECLINED;
+        }
+    }
+
+    if (zone->rate) {
+        if (ngx_http_predictive_value(r, zone->rate, &value) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        if (prd_parse_rate(value, &ask->rate, NULL) != PRD_OK) {
+            return ngx_http_predictive_bad_value(r, zone, "rate");
+        }
+    }
+
+    if (zone->burst && !limit->params.burst_set) {
+        if (ngx_http_predictive_value(r, zone->burst, &value) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        if (prd_parse_uint(value, 1000000000, &n) != PRD_OK) {
+            return ngx_http_predictive_bad_value(r, zone, "burst");
+        }
+
+        ask->burst = ngx_http_predictive_units(zone, n * PRD_MILLI);
+
+        if (ask->delay != PRD_NODELAY) {
+            ask->delay = ngx_min(ask->delay, ask->burst);
+        }
+    }
+
+    if (zone->cost) {
+        if (ngx_http_predictive_value(r, zone->cost, &value) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        if (prd_parse_milli(value, 1000000000000, &n) != PRD_OK) {
+            return ngx_http_predictive_bad_value(r, zone, "cost");
+        }
+
+        ask->cost = ngx_http_predictive_units(zone, n);
+    }
+
+    if (zone->class_) {
+        if (ngx_http_predictive_value(r, zone->class_, &value) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        ask->class_ = prd_zone_class(&zone->view, value);
+    }
+
+    if (zone->newcomer) {
+        if (ngx_http_complex_value(r, zone->newcomer, &s) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        ask->parent = s.len ? ngx_http_predictive_parent_tag(zone, &s) : 0;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_predictive_value(ngx_http_request_t *r, ngx_http_complex_value_t *cv,
+    prd_str_t *value)
+{
+    ngx_str_t  s;
+
+    if (ngx_http_complex_value(r, cv, &s) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    value->len = s.len;
+    value->data = (char *) s.data;
+
+    return NGX_OK;
+}
+
+
+/* The value is not logged: it may come from the client, or be its key. */
+
+static ngx_int_t
+ngx_http_predictive_bad_value(ngx_http_request_t *r,
+    ngx_http_predictive_zone_t *zone, const char *name)
+{
+    ngx_http_predictive_loc_conf_t  *plcf;
+
+    plcf = ngx_http_get_module_loc_conf(r, ngx_http_predictive_module);
+
+    ngx_log_error(plcf->log_level, r->connection->log, 0,
+                  "the variable \"%s\" of predictive zone \"%V\" has no valid "
+                  "value, the request is not limited by it",
+                  name, &zone->name);
+
+    prd_zone_add(&zone->view, PRD_CNT_BAD_VALUE, 1);
+
+    return NGX_DECLINED;
+}
+
+
+/* One allocation: context and parts are a cleanup's data. */
+
+static ngx_http_predictive_ctx_t *
+ngx_http_predictive_create_ctx(ngx_http_request_t *r, ngx_uint_t nparts)
+{
+    ngx_pool_cleanup_t         *cln;
+    ngx_http_predictive_ctx_t  *ctx;
+
+    cln = ngx_pool_cleanup_add(r->pool, sizeof(ngx_http_predictive_ctx_t)
+                               + nparts * sizeof(ngx_http_predictive_part_t));
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    cln->handler = ngx_http_predictive_cleanup;
+    ctx = cln->data;
+
+    ngx_memzero(ctx, sizeof(ngx_http_predictive_ctx_t));
+
+    ctx->parts = (ngx_http_predictive_part_t *) (ctx + 1);
+
+    ngx_http_set_ctx(r->main, ctx, ngx_http_predictive_module);
+
+    return ctx;
+}
+
+
+/* Its address is how the context is found. */
+
+static void
+ngx_http_predictive_cleanup(void *data)
+{
+    (void) data;
+}
+
+
+ngx_http_predictive_ctx_t *
+ngx_http_predictive_get_ctx(ngx_http_request_t *r)
+{
+    ngx_pool_cleanup_t         *cln;
+    ngx_http_predictive_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r->main, ngx_http_predictive_module);
+
+    if (ctx != NULL) {
+        return ctx;
+    }
+
+    /* subrequests have the same pool */
+
+    for (cln = r->pool->cleanup; cln; cln = cln->next) {
+        if (cln->handler == ngx_http_predictive_cleanup) {
+            ngx_http_set_ctx(r->main, cln->data, ngx_http_predictive_module);
+            return cln->data;
+        }
+    }
+
+    return NULL;
+}
+
+
+/*
+ * All limits are charged, or none.  Each zone hears of the demand, also if
+ * another one refuses.
+ */
+
+static void
+ngx_http_predictive_decide(ngx_http_predictive_ctx_t *ctx)
+{
+    ngx_uint_t                   i, refused;
+    ngx_http_predictive_part_t  *parts;
+    ngx_http_predictive_zone_t  *zone;
+
+    parts = ctx->parts;
+
+    if (ctx->nparts == 1) {
+        zone = parts[0].limit->zone;
+        prd_decide(&zone->view, &zone->policy, &parts[0].ask,
+                   &parts[0].answer);
+        return;
+    }
+
+    refused = 0;
+
+    for (i = 0; i < ctx->nparts; i++) {
+        zone = parts[i].limit->zone;
+        prd_judge(&zone->view, &zone->policy, &parts[i].ask, &parts[i].answer);
+
+        refused |= (parts[i].answer.verdict == PRD_REJECTED);
+    }
+
+    if (refused) {
+        return;
+    }
+
+    for (i = 0; i < ctx->nparts; i++) {
+        zone = parts[i].limit->zone;
+
+        if (prd_charge(&zone->view, &zone->policy, &parts[i].ask,
+                       &parts[i].answer)
+            == PRD_OK)
+        {
+            continue;
+        }
+
+        /* another worker was faster */
+
+        while (i--) {
+            zone = parts[i].limit->zone;
+            prd_refund(&zone->view, &zone->policy, &parts[i].ask,
+                       &parts[i].answer);
+        }
+
+        return;
+    }
+}
+
+
+/* From the limits' verdicts to that on the request. */
+
+static void
+ngx_http_predictive_conclude(ngx_http_predictive_ctx_t *ctx)
+{
+    uint64_t                     wall_ms;
+    ngx_time_t                  *tp;
+    ngx_uint_t                   i;
+    prd_answer_t                *answer;
+    ngx_http_predictive_part_t  *part, *shown;
+
+    tp = ngx_timeofday();
+    wall_ms = (uint64_t) tp->sec * 1000 + tp->msec;
+
+    shown = &ctx->parts[0];
+
+    for (i = 0; i < ctx->nparts; i++) {
+        part = &ctx->parts[i];
+        answer = &part->answer;
+
+        /* less than a millisecond is no delay */
+
+        if (answer->verdict == PRD_DELAYED && answer->delay_ms == 0) {
+            answer->verdict = PRD_PASSED;
+            answer->reason = answer->terms.learned ? PRD_REASON_FORECAST
+                             : part->ask.rate ? PRD_REASON_QUOTA
+                                              : PRD_REASON_NEWCOMER;
+        }
+
+        if (shown->answer.verdict == PRD_REJECTED) {
+            continue;
+        }
+
+        if (answer->verdict == PRD_REJECTED
+            || answer->delay_ms > shown->answer.delay_ms)
+        {
+            shown = part;
+        }
+    }
+
+    ctx->shown = shown;
+    ctx->verdict = shown->answer.verdict;
+
+    if (ctx->verdict != PRD_REJECTED) {
+        ctx->delay = shown->answer.delay_ms;
+    }
+
+    /* where one limit refuses, the others have neither passed nor refused */
+
+    for (i = 0; i < ctx->nparts; i++) {
+        part = &ctx->parts[i];
+
+        if (ctx->verdict != PRD_REJECTED
+            || part->answer.verdict == PRD_REJECTED)
+        {
+            prd_note(&part->limit->zone->view, &part->ask, &part->answer,
+                     ctx->dry_run, wall_ms);
+        }
+    }
+}
+
+
+/* Clients without a slot share a bucket: told once a minute and worker. */
+
+static void
+ngx_http_predictive_full(ngx_http_request_t *r,
+    ngx_http_predictive_zone_t *zone)
+{
+    zone->full++;
+
+    if (zone->full > 1
+        && (ngx_msec_int_t) (ngx_current_msec - zone->full_ms)
+           < NGX_HTTP_PREDICTIVE_FULL_MS)
+    {
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                  "predictive zone \"%V\" is full: new clients share one "
+                  "bucket, %ui requests so far", &zone->name, zone->full);
+
+    zone->full_ms = ngx_current_msec;
+}
+
+
+/*
+ * The lines are limit_req's, so that what reads those reads these; the reason
+ * comes at their end, behind what nginx adds to each line of a request.
+ */
+
+static void
+ngx_http_predictive_log(ngx_http_request_t *r, ngx_http_predictive_ctx_t *ctx,
+    ngx_http_predictive_loc_conf_t *plcf)
+{
+    uint32_t                     unit;
+    ngx_uint_t                   excess;
+    prd_answer_t                *answer;
+    ngx_http_predictive_zone_t  *zone;
+
+    zone = ctx->shown->limit->zone;
+    answer = &ctx->shown->answer;
+    unit = answer->terms.unit;
+
+    /* limit_req does not count the request itself */
+
+    excess = answer->level > unit ? answer->level - unit : 0;
+    excess *= PRD_MILLI / unit;
+
+    ctx->log_handler = r->main->log_handler;
+    r->main->log_handler = ngx_http_predictive_log_reason;
+
+    if (ctx->verdict == PRD_REJECTED) {
+        ngx_log_error(plcf->log_level, r->connection->log, 0,
+                      "limiting requests%s, excess: %ui.%03ui by zone \"%V\"",
+                      ctx->dry_run ? ", dry run" : "",
+                      excess / 1000, excess % 1000, &zone->name);
+
+    } else {
+        ngx_log_error(plcf->delay_log_level, r->connection->log, 0,
+                      "delaying request%s, excess: %ui.%03ui, by zone \"%V\"",
+                      ctx->dry_run ? ", dry run" : "",
+                      excess / 1000, excess % 1000, &zone->name);
+    }
+
+    r->main->log_handler = ctx->log_handler;
+}
+
+
+static u_char *
+ngx_http_predictive_log_reason(ngx_http_request_t *r, ngx_http_request_t *sr,
+    u_char *buf, size_t len)
+{
+    u_char                     *p;
+    ngx_http_predictive_ctx_t  *ctx;
+
+    ctx = ngx_http_predictive_get_ctx(r);
+
+    p = ctx->log_handler(r, sr, buf, len);
+
+    return ngx_snprintf(p, len - (p - buf), ", reason: %s",
+                        prd_reason_name(ctx->shown->answer.reason));
+}
+
+
+/*
+ * The timer is a normal one: a worker that is told to exit gracefully waits
+ * for it, or the request would be lost at a reload.
+ */
+
+static ngx_int_t
+ngx_http_predictive_wait(ngx_http_request_t *r, ngx_msec_t delay)
+{
+    ngx_event_t  *rev, *wev;
+
+    rev = r->connection->read;
+    wev = r->connection->write;
+
+    /* a client that goes away meanwhile is noticed */
+
+    if (rev->ready) {
+        ngx_post_event(rev, &ngx_posted_events);
+
+    } else {
+        if (ngx_handle_read_event(rev, 0) != NGX_OK) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+
+    r->read_event_handler = ngx_http_test_reading;
+    r->write_event_handler = ngx_http_predictive_resume;
+
+    wev->delayed = 1;
+    ngx_add_timer(wev, delay);
+
+    return NGX_AGAIN;
+}
+
+
+static void
+ngx_http_predictive_resume(ngx_http_request_t *r)
+{
+    ngx_connection_t  *c;
+
+    c = r->connection;
+
+    if (c->write->delayed) {
+
+        /* not the timer */
+
+        if (ngx_handle_write_event(c->write, 0) != NGX_OK) {
+            ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        }
+
+        return;
+    }
+
+    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, c->log, 0, "predictive: delay is over");
+
+    if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
+        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        return;
+    }
+
+    /* the preaccess handlers are run again; ours finds its context */
+
+    r->read_event_handler = ngx_http_block_reading;
+    r->write_event_handler = ngx_http_core_run_phases;
+
+    ngx_http_core_run_phases(r);
+}
+
+
+ngx_int_t
+ngx_http_predictive_log_handler(ngx_http_request_t *r)
+{
+    ngx_uint_t                   i, status;
+    ngx_http_predictive_ctx_t   *ctx;
+    ngx_http_predictive_part_t  *part;
+
+    /* "log_subrequest on" */
+
+    if (r != r->main) {
+        return NGX_OK;
+    }
+
+    ctx = ngx_http_predictive_get_ctx(r);
+
+    if (ctx == NULL || ctx->settled) {
+        return NGX_OK;
+    }
+
+    ctx->settled = 1;
+
+    /* what was refused, really or as a dry run, was not charged */
+
+    if (ctx->verdict == PRD_REJECTED) {
+        return NGX_OK;
+    }
+
+    status = r->err_status ? r->err_status : r->headers_out.status;
+
+    for (i = 0; i < ctx->nparts; i++) {
+        part = &ctx->parts[i];
+
+        if (part->limit->zone->charge) {
+            ngx_http_predictive_settle(r, part);
+        }
+
+        if (status == NGX_HTTP_UNAUTHORIZED || status == NGX_HTTP_FORBIDDEN) {
+            prd_unlearn(&part->limit->zone->view, &part->ask, &part->answer);
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* charge=: what the request did cost, in place of what was held for it */
+
+static void
+ngx_http_predictive_settle(ngx_http_request_t *r,
+    ngx_http_predictive_part_t *part)
+{
+    uint64_t                     n;
+    prd_rc_t                     rc;
+    prd_str_t                    value;
+    ngx_http_predictive_zone_t  *zone;
+
+    zone = part->limit->zone;
+
+    if (ngx_http_predictive_value(r, zone->charge, &value) != NGX_OK
+        || value.len == 0)
+    {
+        return;
+    }
+
+    rc = prd_parse_milli(value, 1000000000000, &n);
+
+    if (rc == PRD_ERANGE) {
+        n = 1000000000000;
+
+    } else if (rc != PRD_OK) {
+        n = 0;
+        prd_zone_add(&zone->view, PRD_CNT_BAD_VALUE, 1);
+    }
+
+    prd_settle(&zone->view, &zone->policy, &part->ask, &part->answer,
+               ngx_http_predictive_units(zone, n));
+}
