@@ -15,8 +15,8 @@
 #define NGX_HTTP_PREDICTIVE_FULL_MS  60000
 
 
-static ngx_int_t ngx_http_predictive_ask(ngx_http_request_t *r,
-    ngx_http_predictive_limit_t *limit, prd_ask_t *ask);
+static ngx_int_t ngx_http_predictive_key(ngx_http_request_t *r,
+    ngx_http_predictive_zone_t *zone, uint64_t *tag);
 static ngx_int_t ngx_http_predictive_ask_values(ngx_http_request_t *r,
     ngx_http_predictive_limit_t *limit, prd_ask_t *ask);
 static ngx_int_t ngx_http_predictive_value(ngx_http_request_t *r,
@@ -48,8 +48,8 @@ static void ngx_http_predictive_settle(ngx_http_request_t *r,
 ngx_int_t
 ngx_http_predictive_handler(ngx_http_request_t *r)
 {
+    uint64_t                         tag;
     ngx_int_t                        rc;
-    prd_ask_t                        ask;
     ngx_uint_t                       i;
     ngx_http_predictive_ctx_t       *ctx;
     ngx_http_predictive_part_t      *part;
@@ -69,7 +69,7 @@ ngx_http_predictive_handler(ngx_http_request_t *r)
 
     for (i = 0; i < plcf->limits.nelts; i++) {
 
-        rc = ngx_http_predictive_ask(r, &limits[i], &ask);
+        rc = ngx_http_predictive_key(r, limits[i].zone, &tag);
 
         if (rc == NGX_DECLINED) {
             continue;
@@ -86,14 +86,35 @@ ngx_http_predictive_handler(ngx_http_request_t *r)
             }
         }
 
-        part = &ctx->parts[ctx->nparts++];
+        /* made where it stays: a copy of fresh words stalls the loads */
+
+        part = &ctx->parts[ctx->nparts];
         part->limit = &limits[i];
-        part->ask = ask;
+        part->ask = limits[i].ask;
+        part->ask.tag = tag;
+        part->ask.now_ms = (uint32_t) ngx_current_msec;
+
+        if (limits[i].variable) {
+            rc = ngx_http_predictive_ask_values(r, &limits[i], &part->ask);
+
+            if (rc == NGX_DECLINED) {
+                continue;
+            }
+
+            if (rc == NGX_ERROR) {
+                return NGX_HTTP_INTERNAL_SERVER_ERROR;
+            }
+        }
+
+        ctx->nparts++;
     }
 
-    if (ctx == NULL) {
+    if (ctx == NULL || ctx->nparts == 0) {
         return NGX_DECLINED;
     }
+
+    ngx_http_set_ctx(r->main, ctx, ngx_http_predictive_module);
+    ctx->cleanup->handler = ngx_http_predictive_cleanup;
 
     ctx->dry_run = plcf->dry_run;
 
@@ -140,30 +161,16 @@ ngx_http_predictive_handler(ngx_http_request_t *r)
 
 
 /*
- * What the request asks of a limit.  NGX_DECLINED: the limit does not apply,
- * which is counted; NGX_ERROR: no memory.
+ * The client's tag.  NGX_DECLINED: the request is not counted by this zone;
+ * NGX_ERROR: no memory.
  */
 
 static ngx_int_t
-ngx_http_predictive_ask(ngx_http_request_t *r,
-    ngx_http_predictive_limit_t *limit, prd_ask_t *ask)
+ngx_http_predictive_key(ngx_http_request_t *r,
+    ngx_http_predictive_zone_t *zone, uint64_t *tag)
 {
-    ngx_int_t                    rc;
-    ngx_str_t                    key;
-    ngx_http_variable_value_t   *vv;
-    ngx_http_predictive_zone_t  *zone;
-
-    zone = limit->zone;
-
-    *ask = limit->ask;
-
-    if (limit->variable) {
-        rc = ngx_http_predictive_ask_values(r, limit, ask);
-
-        if (rc != NGX_OK) {
-            return rc;
-        }
-    }
+    ngx_str_t                   key;
+    ngx_http_variable_value_t  *vv;
 
     if (zone->key_index >= 0) {
         vv = ngx_http_get_flushed_variable(r, zone->key_index);
@@ -195,8 +202,7 @@ ngx_http_predictive_ask(ngx_http_request_t *r,
         return NGX_DECLINED;
     }
 
-    ask->tag = prd_tag(prd_hash(&zone->view.zone->secret, key.data, key.len));
-    ask->now_ms = (uint32_t) ngx_current_msec;
+    *tag = prd_tag(prd_hash(&zone->view.zone->secret, key.data, key.len));
 
     return NGX_OK;
 }
@@ -336,14 +342,14 @@ ngx_http_predictive_create_ctx(ngx_http_request_t *r, ngx_uint_t nparts)
         return NULL;
     }
 
-    cln->handler = ngx_http_predictive_cleanup;
+    /* its handler, by which it is found, is set when a limit applies */
+
     ctx = cln->data;
 
     ngx_memzero(ctx, sizeof(ngx_http_predictive_ctx_t));
 
+    ctx->cleanup = cln;
     ctx->parts = (ngx_http_predictive_part_t *) (ctx + 1);
-
-    ngx_http_set_ctx(r->main, ctx, ngx_http_predictive_module);
 
     return ctx;
 }

@@ -143,6 +143,7 @@ typedef struct {
  */
 
 typedef struct {
+    ngx_pool_cleanup_t           *cleanup;
     ngx_http_predictive_part_t   *parts;
     ngx_uint_t                    nparts;
     ngx_http_predictive_part_t   *shown;     /* NULL: no limit applied */

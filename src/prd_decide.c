@@ -683,6 +683,16 @@ prd_judge(prd_view_t *view, const prd_policy_t *policy,
     }
 
     answer->reason = prd_decide_reason(ask, answer);
+
+    /* whatever the other limits say, this zone has seen the demand */
+
+    if (answer->backlog) {
+        prd_decide_bin(view, answer->slot, 0, answer->backlog);
+    }
+
+    if (answer->parent_backlog) {
+        prd_decide_bin(view, answer->parent_slot, 0, answer->parent_backlog);
+    }
 }
 
 
