@@ -136,7 +136,7 @@ prd_scores_vote(prd_scores_t *s, double z, double alpha, float most,
 }
 
 
-/* Votes for "nothing came", far below every score. */
+/* Votes for "nothing came", below every score. */
 
 static void
 prd_scores_zero(prd_scores_t *s, unsigned n)
@@ -404,7 +404,7 @@ prd_learned_near(prd_learned_t *l, prd_pooled_t *p,
 {
     float     actual;
     uint16_t  bin, gap;
-    unsigned  age;
+    unsigned  class_;
 
     /* a block that ends at now_s belongs to the bin before it */
     bin = (uint16_t) (uint64_t) ((now_s - PRD_BIN_S / 2) / t->horizon_s);
@@ -415,12 +415,11 @@ prd_learned_near(prd_learned_t *l, prd_pooled_t *p,
             actual = l->near / (float) t->horizon_s;
 
             if (l->level > 0) {
-                age = prd_age(l->blocks / 8);
 
                 if (vote) {
-                    prd_scores_vote(&p->near[age], log2f(actual / l->level),
-                                    PRD_ALPHA_RATE, PRD_RATE_VOTES,
-                                    t->learning, now_s);
+                    prd_scores_vote(&p->near[prd_age(l->run)],
+                                    log2f(actual / l->level), PRD_ALPHA_RATE,
+                                    PRD_RATE_VOTES, t->learning, now_s);
                 }
 
                 l->level += PRD_NEAR_GAIN * (actual - l->level);
@@ -428,6 +427,8 @@ prd_learned_near(prd_learned_t *l, prd_pooled_t *p,
             } else {
                 l->level = actual;
             }
+
+            l->run += l->run < UINT8_MAX;
         }
 
         gap = (uint16_t) (bin - l->near_bin - 1);
@@ -436,11 +437,19 @@ prd_learned_near(prd_learned_t *l, prd_pooled_t *p,
             gap = prd_min(gap, PRD_NEAR_GAP);
             l->level *= powf(1 - PRD_NEAR_GAIN, (float) gap);
 
-            /* the horizons in which nothing came are outcomes too */
+            /*
+             * The horizons in which nothing came are outcomes too: the first
+             * of what was forecast in the run, the others of a client that
+             * was idle already.
+             */
 
             if (vote) {
-                prd_scores_zero(&p->near[prd_age(l->blocks / 8)], gap);
+                class_ = prd_age(l->run);
+                prd_scores_zero(&p->near[class_], 1);
+                prd_scores_zero(&p->near[0], gap - 1u);
             }
+
+            l->run = 0;
         }
 
         l->near_bin = bin;
@@ -459,13 +468,14 @@ prd_learned_forecast(const prd_learned_t *l, const prd_pooled_t *p,
 {
     float     level;
     uint16_t  gap;
-    unsigned  age;
+    unsigned  run;
 
     if (l->level <= 0) {
         return 0;
     }
 
     level = l->level;
+    run = l->run;
     gap = (uint16_t) ((uint64_t) ((now_s - PRD_BIN_S / 2) / t->horizon_s)
                       - l->near_bin - 1);
 
@@ -474,11 +484,10 @@ prd_learned_forecast(const prd_learned_t *l, const prd_pooled_t *p,
     if (gap && gap != UINT16_MAX) {
         level *= powf(1 - PRD_NEAR_GAIN,
                       (float) prd_min(gap, PRD_NEAR_GAP));
+        run = 0;
     }
 
-    age = prd_age(l->blocks / 8);
-
-    return level * exp2f(prd_min(p->near[age].z, 20.0f));
+    return level * exp2f(prd_min(p->near[prd_age(run)].z, 20.0f));
 }
 
 

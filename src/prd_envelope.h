@@ -111,7 +111,9 @@ typedef struct {
     uint16_t  blocks;                 /* closed active blocks, saturates */
     uint16_t  hours;                  /* closed active hours, saturates */
     uint16_t  generation;             /* of the client it belongs to */
-    uint16_t  counted;                /* 1: hours has the open count's */
+    uint8_t   counted;                /* 1: hours has the open count's */
+    uint8_t   run;                    /* short bins active in a row, */
+                                      /* saturates */
 } prd_learned_t;
 
 
@@ -120,7 +122,8 @@ typedef struct {
 typedef struct {
     prd_scores_t  depth[PRD_AGES];
     prd_scores_t  rate[PRD_AGES];
-    prd_scores_t  near[PRD_AGES];     /* short forecast: log2 actual/level */
+    prd_scores_t  near[PRD_AGES];     /* short forecast, by run instead of */
+                                      /* age: log2 actual / level */
 
     double    mu, sigma;              /* newcomers' prior */
     double    mu_rate, sigma_rate;

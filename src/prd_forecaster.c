@@ -640,7 +640,7 @@ prd_forecaster_series(prd_view_t *view, double end_s, uint32_t now_ms)
 {
     double        actual, refused, ratio, upper, tau, tokens, rejected;
     prd_zone_t   *zone;
-    prd_point_t  *p;
+    prd_point_t  *p, *q;
 
     zone = view->zone;
     tau = 0.95;
@@ -673,22 +673,21 @@ prd_forecaster_series(prd_view_t *view, double end_s, uint32_t now_ms)
                                      memory_order_relaxed), now_ms)
               / PRD_POOL_FULL;
 
-    if (p->start_s % 300 == 0 || zone->long_n == 0) {
+    /* the last long point is open: means of the bins so far */
 
-        if (zone->long_n) {
-            zone->series_long[zone->series_long_at].actual /= zone->long_n;
-            zone->series_long[zone->series_long_at].refused /= zone->long_n;
-            zone->series_long_at = (zone->series_long_at + 1)
-                                   % PRD_SERIES_LONG;
-        }
-
+    if (p->start_s % PRD_SERIES_LONG_S == 0 || zone->long_n == 0) {
         zone->series_long[zone->series_long_at] = *p;
+        zone->series_long_at = (zone->series_long_at + 1) % PRD_SERIES_LONG;
         zone->long_n = 1;
 
     } else {
-        zone->series_long[zone->series_long_at].actual += p->actual;
-        zone->series_long[zone->series_long_at].refused += p->refused;
+        q = &zone->series_long[(zone->series_long_at + PRD_SERIES_LONG - 1)
+                               % PRD_SERIES_LONG];
         zone->long_n++;
+        q->actual += (p->actual - q->actual) / (float) zone->long_n;
+        q->refused += (p->refused - q->refused) / (float) zone->long_n;
+        q->active += (p->active - q->active) / (float) zone->long_n;
+        q->fill = prd_min(q->fill, p->fill);
     }
 
     (void) atomic_fetch_add_explicit(&zone->series_seq, 1,

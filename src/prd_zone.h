@@ -25,6 +25,7 @@
 #define PRD_DECISIONS  512                      /* ring of refusals, delays */
 #define PRD_SERIES     360                      /* bins of 10 s: an hour */
 #define PRD_SERIES_LONG  288                    /* of 300 s: a day */
+#define PRD_SERIES_LONG_S  300
 #define PRD_TOP        100                      /* heavy hitters per order */
 
 
@@ -53,7 +54,7 @@ typedef struct {
 } prd_worker_t;
 
 
-/* A refusal, delay or loan, with the numbers behind it. */
+/* A refusal or delay, with the numbers behind it. */
 
 typedef struct {
     _Atomic uint32_t  seq;                      /* odd while being written */
@@ -258,7 +259,11 @@ prd_zone_add(prd_view_t *view, prd_counter_e c, uint64_t n)
 }
 
 
-/* Copies for readers, consistent or PRD_EAGAIN (a writer died inside). */
+/*
+ * Copies for readers, consistent or PRD_EAGAIN (a writer died inside).  Series
+ * are oldest first, and the last long point is still open; top lists are in no
+ * order.
+ */
 
 prd_rc_t prd_zone_series(const prd_view_t *view, prd_point_t *series,
     uint32_t *n, int long_);
