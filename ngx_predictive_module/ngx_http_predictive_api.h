@@ -1,0 +1,86 @@
+
+/*
+ * Shared by the API's files: a request to it, and a zone's numbers, which
+ * JSON and Prometheus tell alike.
+ */
+
+
+#ifndef _NGX_HTTP_PREDICTIVE_API_H_INCLUDED_
+#define _NGX_HTTP_PREDICTIVE_API_H_INCLUDED_
+
+
+#include "ngx_http_predictive_json.h"
+#include "ngx_http_predictive_module.h"
+
+
+typedef struct {
+    ngx_http_request_t               *request;
+    ngx_http_predictive_main_conf_t  *main;
+    ngx_http_predictive_zone_t       *zone;     /* NULL: the path has none */
+    ngx_str_t                         path;     /* below the location */
+    ngx_str_t                         rest;     /* below the resource */
+    ngx_str_t                         body;     /* of a POST */
+
+    /* the answer; see ngx_http_predictive_api_problem() */
+    ngx_uint_t                        status;
+    ngx_str_t                         type;
+    ngx_str_t                         allow;
+    ngx_http_predictive_json_t        json;
+} ngx_http_predictive_api_t;
+
+
+/*
+ * Makes the answer a problem (RFC 9457), whatever was written before; detail
+ * is a constant.  The object stays open for members of its own where open is
+ * set: the caller closes it.
+ */
+void ngx_http_predictive_api_problem(ngx_http_predictive_api_t *api,
+    ngx_uint_t status, const char *detail, ngx_uint_t open);
+
+/* An argument of the request, decoded; NGX_DECLINED: not there. */
+ngx_int_t ngx_http_predictive_api_arg(ngx_http_predictive_api_t *api,
+    const char *name, ngx_str_t *value);
+
+
+/* NaN where there is nothing to tell. */
+
+typedef struct {
+    double    clients;
+    double    active;
+    double    slots;
+    double    bytes;
+    double    warmup_s;                 /* left */
+    double    newcomer_rate;            /* tokens/s */
+    double    newcomer_depth;           /* tokens */
+    double    capacity;                 /* tokens/s */
+    double    fill;                     /* of the pool, -1..1 */
+    double    actual;                   /* last bin, tokens/s */
+    double    forecast;                 /* of this bin */
+    double    upper;                    /* its 95 % quantile */
+    double    forecast_coverage;        /* bins below their quantile */
+    double    relative_loss;            /* to that of the last value */
+    double    coverage;                 /* blocks within the raw depth */
+    double    bounded_coverage;         /* and the depth as bounded */
+    double    blocks;
+    double    last_tick_s;              /* wall */
+} ngx_http_predictive_numbers_t;
+
+void ngx_http_predictive_api_numbers(ngx_http_predictive_zone_t *zone,
+    ngx_http_predictive_numbers_t *n);
+
+/* "0", "1-2" ...: closed blocks of an age class */
+extern const char  *ngx_http_predictive_ages[PRD_AGES];
+
+
+/* _explain.c */
+
+void ngx_http_predictive_explain(ngx_http_predictive_api_t *api);
+void ngx_http_predictive_explain_hex(ngx_http_predictive_api_t *api);
+
+
+/* _metrics.c */
+
+void ngx_http_predictive_metrics(ngx_http_predictive_api_t *api);
+
+
+#endif /* _NGX_HTTP_PREDICTIVE_API_H_INCLUDED_ */
