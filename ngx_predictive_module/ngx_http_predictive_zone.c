@@ -460,7 +460,11 @@ ngx_http_predictive_create_zone(ngx_http_predictive_zone_t *zone,
     found = ngx_http_predictive_state_secret(zone->main, &zone->name,
                                              &zone->key.value, &secret, log);
 
-    if (found != NGX_OK
+    if (found == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    if (found == NGX_DECLINED
         && ngx_http_predictive_random(&secret, sizeof(prd_secret_t), log)
            != NGX_OK)
     {

@@ -195,6 +195,24 @@ refused("predictive_pool main { capacity 10r/s; }",
 refused("predictive_store redis;", 'directive "predictive_store" has no ope');
 
 
+refused('predictive_state;', 'invalid number of arguments');
+refused('predictive_state s interval=;', '"interval="');
+refused('predictive_state s interval=x;', '"interval=x"');
+refused('predictive_state s interval=999ms;', '"interval=999ms"');
+refused('predictive_state s nonsense=1;', '"nonsense=1"');
+refused('predictive_state %%DIR%%/state/;', $t->dir . '/state/"');
+refused('predictive_state %%DIR%%/state;', $t->dir . '/state"');
+refused('predictive_state a; predictive_state b;',
+        '"predictive_state" directive is duplicate');
+
+refused('predictive_api;', '"predictive_api" directive is not allowed here');
+
+sub api { "server { location /api { predictive_api $_[0]; } }" }
+
+refused(api('nonsense'), '"nonsense"');
+refused(api('write'), '"predictive_api write" is not supported yet');
+
+
 # predictive_identity
 
 sub identity { "predictive_identity \$client {\n@_\n}" }

@@ -8,6 +8,7 @@ use lib "$FindBin::Bin/lib";
 
 use PrdTest;
 use Test::More;
+use Time::HiRes qw(sleep);
 
 
 my $t = PrdTest->new;
@@ -33,6 +34,8 @@ END
 
 sub statuses { join ' ', map { $t->get($_)->{status} } @_ }
 
+sub slowly { join ' ', map { sleep 0.005; $t->get($_)->{status} } @_ }
+
 $t->conf(conf())->start;
 
 
@@ -53,7 +56,7 @@ ok($t->reload(conf(limit => 'burst=3 nodelay'), wait_old => 1),
    'another burst');
 is(statuses(('/one?k=a') x 3), '200 200 429', 'is in force');
 ok($t->reload(conf(rate => '1000r/s'), wait_old => 1), 'another rate');
-is(statuses(('/one?k=a') x 3), '200 200 200', 'is in force');
+is(slowly(('/one?k=a') x 3), '200 200 200', 'is in force');
 ok($t->reload(conf(zone => 'two:1m', name => 'two'), wait_old => 1),
    'another zone');
 is(statuses(('/one?k=a') x 3), '200 200 429', 'begins anew');
@@ -86,10 +89,11 @@ ok(!$t->reload(conf(zone => 'two:1m', name => 'two',
 is(statuses('/one?k=a'), '429', 'the old workers go on');
 
 
-# another size: another zone, which begins with what is learned at most
+# another size: another zone, into which clients are taken over
 
 ok($t->reload(conf(zone => 'two:2m', name => 'two'), wait_old => 1),
    'another size');
+is(statuses('/one?k=a'), '429', 'a client is known');
 like($t->get('/one?k=b')->{headers}{'x-key'}, qr/^[0-9a-f]{16}$/, 'works');
 is(statuses(('/one?k=b') x 2), '200 429', 'and limits');
 
