@@ -466,15 +466,6 @@ ngx_http_predictive_conclude(ngx_http_predictive_ctx_t *ctx)
         part = &ctx->parts[i];
         answer = &part->answer;
 
-        /* less than a millisecond is no delay */
-
-        if (answer->verdict == PRD_DELAYED && answer->delay_ms == 0) {
-            answer->verdict = PRD_PASSED;
-            answer->reason = answer->terms.learned ? PRD_REASON_FORECAST
-                             : part->ask.rate ? PRD_REASON_QUOTA
-                                              : PRD_REASON_NEWCOMER;
-        }
-
         if (shown->answer.verdict == PRD_REJECTED) {
             continue;
         }

@@ -596,14 +596,8 @@ uint64_t
 ngx_http_predictive_parent_tag(ngx_http_predictive_zone_t *zone,
     ngx_str_t *value)
 {
-    prd_secret_t  secret;
-
-    /* a secret of its own keeps the two kinds of keys apart */
-
-    secret = zone->view.zone->secret;
-    secret.k0 ^= 0x6e6577636f6d6572ull;             /* "newcomer" */
-
-    return prd_tag(prd_hash(&secret, value->data, value->len));
+    return prd_tag(prd_hash_newcomer(&zone->view.zone->secret, value->data,
+                                     value->len));
 }
 
 

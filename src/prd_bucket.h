@@ -206,6 +206,12 @@ prd_bucket_judge(const prd_terms_t *t, uint64_t word, uint32_t now_ms,
 
         *delay_ms = (uint32_t) prd_min(d, INT32_MAX);
 
+        /* less than a millisecond is no delay */
+
+        if (*delay_ms == 0) {
+            verdict = PRD_PASSED;
+        }
+
     } else if (was == 0 && t->cost > t->depth && k == PRD_ONE_Q16) {
         verdict = PRD_PASSED;
 

@@ -84,13 +84,16 @@ prd_forecaster_round(prd_forecaster_t *f, prd_view_t *view,
     prd_forecaster_terms(view, policy, now_s, &t);
 
     /*
-     * A step back leaves the open bin open, until the clock is there again or
-     * differs by more than a day; a step forward closes it once.
+     * A step forward closes the open bin once.  A step back closes nothing:
+     * the open bin goes on under the time that it is now.
      */
 
     was = atomic_load(&zone->bin);
 
-    if (bin > was || was > bin + 86400 / PRD_BIN_S) {
+    if (bin < was) {
+        atomic_store(&zone->bin, bin);
+
+    } else if (bin > was) {
         atomic_store(&zone->bin, bin);
 
         rc = prd_forecaster_bin(f, view, policy, &t,

@@ -28,6 +28,21 @@ typedef struct {
 uint64_t prd_hash(const prd_secret_t *secret, const void *data, size_t len);
 
 /*
+ * A newcomer= value is hashed with a secret of its own, so that it never is a
+ * client's key of the same text.
+ */
+
+static inline uint64_t
+prd_hash_newcomer(const prd_secret_t *secret, const void *data, size_t len)
+{
+    prd_secret_t  s = *secret;
+
+    s.k0 ^= 0x6e6577636f6d6572ull;                     /* "newcomer" */
+
+    return prd_hash(&s, data, len);
+}
+
+/*
  * Unkeyed 64-bit checksum of a byte string for files: SipHash-1-3 with a
  * zero secret, in a stream.  It finds damage, not forgery.  However the
  * string is cut into updates, the sum is that of the whole; final() may be

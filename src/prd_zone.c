@@ -77,9 +77,13 @@ prd_policy_init(prd_policy_t *policy, const prd_params_t *params,
 
     policy->params = *params;
 
-    /* the greatest depth of any envelope, tokens: 5 s of max, or the burst */
+    /*
+     * The greatest depth of any envelope, tokens: 5 s of max, or the burst.
+     * Where max is only the capacity, levels saturate instead.
+     */
 
-    depth = params->max / PRD_RATE_ONE * PRD_POOL_DEPTH_S;
+    depth = params->learn == PRD_LEARN_OFF || params->max == params->capacity
+            ? 0 : params->max / PRD_RATE_ONE * PRD_POOL_DEPTH_S;
     depth = prd_max(depth, prd_max(burst_max, params->burst) + 1);
 
     policy->unit = depth > PRD_MILLI_MAX ? 1 : PRD_MILLI;
