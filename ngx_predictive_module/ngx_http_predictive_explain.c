@@ -865,6 +865,7 @@ ngx_http_predictive_explain_known(ngx_http_predictive_api_t *api,
     p = &api->zone->view.zone->pooled;
 
     level = prd_level_after(prd_word_level(client->state), t->rate, t->speed,
+                            prd_word_ms(client->state),
                             prd_elapsed(prd_word_ms(client->state), now_ms),
                             t->unit);
 

@@ -707,9 +707,13 @@ ngx_http_predictive_settle(ngx_http_request_t *r,
 
     zone = part->limit->zone;
 
+    /* empty: the hold stays, and is what the request cost */
+
     if (ngx_http_predictive_value(r, zone->charge, &value) != NGX_OK
         || value.len == 0)
     {
+        prd_settle(&zone->view, &zone->policy, &part->ask, &part->answer,
+                   part->answer.cost);
         return;
     }
 

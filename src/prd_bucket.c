@@ -30,7 +30,7 @@ prd_reason_name(prd_reason_e reason)
 }
 
 
-void
+int64_t
 prd_bucket_adjust(prd_word_t *state, int64_t add, uint32_t most)
 {
     int64_t   level;
@@ -52,4 +52,6 @@ prd_bucket_adjust(prd_word_t *state, int64_t add, uint32_t most)
     } while (!atomic_compare_exchange_weak_explicit(state, &word,
                  prd_word(prd_word_ms(word), level),
                  memory_order_relaxed, memory_order_relaxed));
+
+    return level - (int64_t) prd_word_level(word);
 }

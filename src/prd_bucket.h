@@ -64,23 +64,39 @@ const char *prd_reason_name(prd_reason_e reason);
 
 
 /*
- * What drains in `dt` ms at `rate`, in level units (`unit` of them a token:
- * 1000 or 1).  Truncates like limit_req; saturates at UINT32_MAX.
+ * What drains in the `dt` ms after `then` at `rate`, in level units (`unit`
+ * of them a token: 1000 or 1).  Truncates like limit_req; saturates at
+ * UINT32_MAX.
  */
 
 static inline uint32_t
-prd_drained(prd_rate_t rate, uint32_t dt, uint32_t unit)
+prd_drained(prd_rate_t rate, uint32_t then, uint32_t dt, uint32_t unit)
 {
-    uint64_t  p;
-
-    if (__builtin_mul_overflow(rate, (uint64_t) dt, &p)) {
-        return UINT32_MAX;
-    }
+    uint64_t           p;
+    unsigned __int128  w;
 
     /* nano-tokens per second * ms = 1e-12 token */
-    p = (unit == PRD_MILLI) ? p / 1000000000u : p / 1000000000000u;
 
-    return (uint32_t) prd_min(p, UINT32_MAX);
+    if (unit == PRD_MILLI) {
+
+        if (__builtin_mul_overflow(rate, (uint64_t) dt, &p)) {
+            return UINT32_MAX;
+        }
+
+        p /= 1000000000u;
+
+        return (uint32_t) prd_min(p, UINT32_MAX);
+    }
+
+    /*
+     * Whole tokens are too coarse to forget the remainder at each request:
+     * what has drained is the difference of what drains since time 0.
+     */
+
+    w = (unsigned __int128) rate * then % 1000000000000u;
+    w = (w + (unsigned __int128) rate * dt) / 1000000000000u;
+
+    return (uint32_t) prd_min(w, UINT32_MAX);
 }
 
 
@@ -102,12 +118,12 @@ prd_elapsed(uint32_t then, uint32_t now_ms)
 /* What a level becomes, with `speed` (Q16, >= 1) times the drain. */
 
 static inline uint32_t
-prd_level_after(uint32_t level, prd_rate_t rate, uint32_t speed, uint32_t dt,
-    uint32_t unit)
+prd_level_after(uint32_t level, prd_rate_t rate, uint32_t speed,
+    uint32_t then, uint32_t dt, uint32_t unit)
 {
     uint64_t  d;
 
-    d = prd_drained(rate, dt, unit);
+    d = prd_drained(rate, then, dt, unit);
 
     if (speed != PRD_ONE_Q16) {
         d = d * speed >> 16;
@@ -161,15 +177,8 @@ prd_bucket_judge(const prd_terms_t *t, uint64_t word, uint32_t now_ms,
     was = prd_word_level(word);
 
     if (dt) {
-        x = prd_level_after(was, t->rate, t->speed, dt, t->unit);
-
-        /*
-         * Whole tokens are too coarse to forget the remainder at every
-         * request: time moves only when a token has drained.
-         */
-        if (t->unit == PRD_MILLI || x != was || was == 0) {
-            last = now_ms;
-        }
+        x = prd_level_after(was, t->rate, t->speed, last, dt, t->unit);
+        last = now_ms;
 
     } else {
         x = was;
@@ -195,9 +204,9 @@ prd_bucket_judge(const prd_terms_t *t, uint64_t word, uint32_t now_ms,
         verdict = PRD_DELAYED;
 
         /* level units / (1e-9 token/s) -> ms; truncated like limit_req */
-        d = UINT32_MAX;
+        d = x > t->free ? UINT32_MAX : 0;
 
-        if (t->delay_rate) {
+        if (t->delay_rate && d) {
             d = (uint64_t) ((unsigned __int128) (x - t->free)
                             * (t->unit == PRD_MILLI ? 1000000000ull
                                                     : 1000000000000ull)
@@ -206,7 +215,7 @@ prd_bucket_judge(const prd_terms_t *t, uint64_t word, uint32_t now_ms,
 
         *delay_ms = (uint32_t) prd_min(d, INT32_MAX);
 
-        /* less than a millisecond is no delay */
+        /* less than a millisecond is no delay, nor is what is still free */
 
         if (*delay_ms == 0) {
             verdict = PRD_PASSED;
@@ -227,9 +236,9 @@ prd_bucket_judge(const prd_terms_t *t, uint64_t word, uint32_t now_ms,
 
 /*
  * Adds `add` (may be negative: a refund) to a level in [0, most], without
- * touching its time.
+ * touching its time.  Returns by how much the level has changed.
  */
-void prd_bucket_adjust(prd_word_t *state, int64_t add, uint32_t most);
+int64_t prd_bucket_adjust(prd_word_t *state, int64_t add, uint32_t most);
 
 
 #endif /* PRD_BUCKET_H_INCLUDED */

@@ -284,7 +284,8 @@ prd_decide_demand(prd_view_t *view, prd_entry_t *e, uint64_t env,
     v = prd_word_level(word);
 
     if (dt) {
-        v = prd_level_after(v, rate, PRD_ONE_Q16, dt, view->table.unit);
+        v = prd_level_after(v, rate, PRD_ONE_Q16, prd_word_ms(word), dt,
+                            view->table.unit);
 
     } else {
         now_ms = prd_word_ms(word);
@@ -439,6 +440,7 @@ prd_decide_prepare(prd_view_t *view, const prd_policy_t *policy,
     answer->reason = PRD_REASON_NONE;
     answer->parent_slot = PRD_NO_SLOT;
     answer->delay_ms = 0;
+    answer->added = answer->parent_added = 0;
     answer->backlog = answer->parent_backlog = 0;
     answer->full = answer->pooled = answer->taken = 0;
 
@@ -460,7 +462,7 @@ prd_decide_prepare(prd_view_t *view, const prd_policy_t *policy,
 
     answer->cost = cost;
 
-    if (ask->parent && !answer->full
+    if (ask->parent && ask->parent != ask->tag && !answer->full
         && atomic_load_explicit(&e->hours, memory_order_relaxed)
            < PRD_KNOWN_HOURS)
     {
@@ -576,6 +578,12 @@ prd_decide_charge(prd_view_t *view, const prd_policy_t *policy,
         }
 
         parent = 1;
+        level = prd_level_after(prd_word_level(pword), pt.rate, pt.speed,
+                                prd_word_ms(pword),
+                                prd_elapsed(prd_word_ms(pword), ask->now_ms),
+                                pt.unit);
+        answer->parent_added = prd_word_level(pnext) > level
+                               ? prd_word_level(pnext) - level : 0;
     }
 
     word = prd_load(&e->state);
@@ -587,8 +595,9 @@ prd_decide_charge(prd_view_t *view, const prd_policy_t *policy,
         if (verdict == PRD_REJECTED) {
 
             if (parent) {
-                prd_bucket_adjust(&pe->state, -(int64_t) answer->cost,
-                                  UINT32_MAX);
+                (void) prd_bucket_adjust(&pe->state,
+                                         -(int64_t) answer->parent_added,
+                                         UINT32_MAX);
             }
 
             answer->verdict = PRD_REJECTED;
@@ -598,17 +607,25 @@ prd_decide_charge(prd_view_t *view, const prd_policy_t *policy,
     } while (!atomic_compare_exchange_weak_explicit(&e->state, &word, next,
                  memory_order_relaxed, memory_order_relaxed));
 
+    /* the debt's end may have taken less than the cost */
+
+    level = answer->level - prd_min(answer->cost, answer->level);
+    answer->added = prd_word_level(next) > level
+                    ? prd_word_level(next) - level : 0;
+
     if (policy->pool.capacity) {
 
         if (prd_pool_take(&view->zone->pool, &policy->pool, &view->credit,
                           answer->cost, ask->now_ms)
             != PRD_OK)
         {
-            prd_bucket_adjust(&e->state, -(int64_t) answer->cost, UINT32_MAX);
+            (void) prd_bucket_adjust(&e->state, -(int64_t) answer->added,
+                                     UINT32_MAX);
 
             if (parent) {
-                prd_bucket_adjust(&pe->state, -(int64_t) answer->cost,
-                                  UINT32_MAX);
+                (void) prd_bucket_adjust(&pe->state,
+                                         -(int64_t) answer->parent_added,
+                                         UINT32_MAX);
             }
 
             return prd_decide_refuse(view, ask, answer, PRD_REASON_SCARCE);
@@ -719,12 +736,12 @@ prd_refund(prd_view_t *view, const prd_policy_t *policy,
     answer->taken = 0;
 
     e = &view->table.entries[answer->slot];
-    prd_bucket_adjust(&e->state, -(int64_t) answer->cost, UINT32_MAX);
+    (void) prd_bucket_adjust(&e->state, -(int64_t) answer->added, UINT32_MAX);
 
     if (answer->parent_slot != PRD_NO_SLOT) {
-        prd_bucket_adjust(
-            &view->table.entries[answer->parent_slot].state,
-            -(int64_t) answer->cost, UINT32_MAX);
+        (void) prd_bucket_adjust(
+                   &view->table.entries[answer->parent_slot].state,
+                   -(int64_t) answer->parent_added, UINT32_MAX);
     }
 
     if (answer->pooled) {
@@ -775,7 +792,7 @@ prd_note(prd_view_t *view, const prd_ask_t *ask, const prd_answer_t *answer,
 
     prd_zone_add(view, verdicts[dry_run != 0][answer->verdict], 1);
 
-    if (answer->taken) {
+    if (answer->taken && !ask->charged) {
         prd_zone_add(view, PRD_CNT_COST_MILLI,
                      answer->terms.unit == PRD_MILLI
                      ? answer->cost : (uint64_t) answer->cost * 1000);
@@ -831,10 +848,19 @@ prd_settle(prd_view_t *view, const prd_policy_t *policy,
     const prd_ask_t *ask, prd_answer_t *answer, uint32_t cost)
 {
     int64_t       diff;
+    uint32_t      most;
     uint64_t      word, demand, x, n;
-    prd_entry_t  *e;
+    prd_entry_t  *e, *pe;
 
-    if (!answer->taken || cost == answer->cost) {
+    if (!answer->taken) {
+        return;
+    }
+
+    prd_zone_add(view, PRD_CNT_COST_MILLI,
+                 answer->terms.unit == PRD_MILLI ? cost
+                                                 : (uint64_t) cost * 1000);
+
+    if (cost == answer->cost) {
         return;
     }
 
@@ -843,14 +869,16 @@ prd_settle(prd_view_t *view, const prd_policy_t *policy,
 
     /* debt ends at one depth below empty: a level of two depths */
 
-    prd_bucket_adjust(&e->state, diff,
-                      (uint32_t) prd_min(2 * (uint64_t) answer->terms.depth,
-                                         UINT32_MAX));
+    most = (uint32_t) prd_min(2 * (uint64_t) answer->terms.depth, UINT32_MAX);
+
+    answer->added += prd_bucket_adjust(&e->state,
+                                       (int64_t) cost - answer->added, most);
 
     if (answer->parent_slot != PRD_NO_SLOT) {
-        prd_bucket_adjust(&view->table.entries[answer->parent_slot].state,
-            diff, (uint32_t) prd_min(2 * (uint64_t) answer->terms.depth,
-                                     UINT32_MAX));
+        pe = &view->table.entries[answer->parent_slot];
+        answer->parent_added += prd_bucket_adjust(&pe->state,
+                                    (int64_t) cost - answer->parent_added,
+                                    most);
     }
 
     if (answer->pooled) {
@@ -861,7 +889,7 @@ prd_settle(prd_view_t *view, const prd_policy_t *policy,
 
         /* learning sees the full charge */
 
-        prd_bucket_adjust(&e->virtual_, diff, UINT32_MAX);
+        (void) prd_bucket_adjust(&e->virtual_, diff, UINT32_MAX);
         word = prd_load(&e->virtual_);
         demand = prd_load(&e->demand);
 
@@ -877,12 +905,6 @@ prd_settle(prd_view_t *view, const prd_policy_t *policy,
         if (demand == 0) {
             prd_decide_dirty(view, answer->slot);
         }
-    }
-
-    if (diff > 0) {
-        prd_zone_add(view, PRD_CNT_COST_MILLI,
-                     answer->terms.unit == PRD_MILLI
-                     ? (uint64_t) diff : (uint64_t) diff * 1000);
     }
 
     answer->cost = cost;
@@ -911,7 +933,7 @@ prd_inspect(prd_view_t *view, const prd_policy_t *policy,
     const prd_ask_t *ask, prd_answer_t *answer)
 {
     uint32_t      cost, v;
-    uint64_t      next, env;
+    uint64_t      next, env, word;
     prd_rc_t      rc;
     prd_entry_t  *e;
 
@@ -937,11 +959,12 @@ prd_inspect(prd_view_t *view, const prd_policy_t *policy,
         cost = ask->cost ? ask->cost : policy->unit;
         answer->cost = cost;
         env = prd_load(&e->envelope);
-        v = prd_level_after(prd_word_level(prd_load(&e->virtual_)),
+        word = prd_load(&e->virtual_);
+        v = prd_level_after(prd_word_level(word),
                             prd_env_decode(prd_env_rate_code(env)),
-                            PRD_ONE_Q16,
-                            prd_elapsed(prd_word_ms(prd_load(&e->virtual_)),
-                                        ask->now_ms), policy->unit);
+                            PRD_ONE_Q16, prd_word_ms(word),
+                            prd_elapsed(prd_word_ms(word), ask->now_ms),
+                            policy->unit);
         prd_decide_terms(view, policy, ask, env, prd_decide_trust(env, v),
                          cost, answer, &answer->terms);
         answer->verdict = prd_bucket_judge(&answer->terms, prd_load(&e->state),

@@ -45,6 +45,8 @@ typedef struct {
     uint32_t       level;          /* with the request counted */
     uint32_t       delay_ms;
     uint32_t       cost;           /* as charged: the hold where charged */
+    uint32_t       added;          /* to the level; less than cost at the */
+    uint32_t       parent_added;   /* end of the debt */
     uint32_t       backlog;        /* demand with this request; 0: none kept */
     uint32_t       parent_backlog;
     int32_t        fill;           /* of the pool, Q16; 65536 without one */
@@ -76,7 +78,9 @@ void prd_note(prd_view_t *view, const prd_ask_t *ask,
 
 /*
  * Settles the true cost (level units) of an admitted request after the
- * response; debt ends at one depth below empty.
+ * response; debt ends at one depth below empty.  To be called for each
+ * admitted request that asked with `charged`, with answer->cost where the hold
+ * stays: only then is it counted as admitted cost.
  */
 void prd_settle(prd_view_t *view, const prd_policy_t *policy,
     const prd_ask_t *ask, prd_answer_t *answer, uint32_t cost);

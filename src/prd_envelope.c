@@ -15,6 +15,7 @@
 #include "prd_envelope.h"
 
 
+#define PRD_FRESH_VOTES    16.0f      /* the quantile is worked out again */
 #define PRD_ALPHA_RATE     0.05       /* rate: 95 % quantile of active hours */
 #define PRD_CELL           0.2
 #define PRD_CELL_LOW       (-8.0)
@@ -27,6 +28,8 @@
 #define PRD_PRIOR_GAIN     0.005
 #define PRD_PRIOR_BLOCKS   8          /* a client's first ones make the prior */
 #define PRD_PRIOR_HOURS    4
+#define PRD_LEAST          1e-3       /* tokens; what is not a number, too */
+#define PRD_MOST           1e13
 #define PRD_CLIP           2.0        /* demand seen above clip * b is unknown */
 #define PRD_NEWCOMER_BAND  1.0        /* log2 off the anchor */
 #define PRD_NEWCOMER_DAY   1.0        /* log2 per day the anchor moves */
@@ -125,7 +128,10 @@ prd_scores_vote(prd_scores_t *s, double z, double alpha, float most,
         s->votes *= 0.5f;
     }
 
-    if (((unsigned) s->votes & 15) == 0) {
+    s->fresh += 1;
+
+    if (s->fresh >= PRD_FRESH_VOTES) {
+        s->fresh = 0;
         q = prd_scores_quantile(s, alpha);
 
         s->z = learning || s->at_s == 0
@@ -143,6 +149,7 @@ prd_scores_zero(prd_scores_t *s, unsigned n)
 {
     s->cell[0] += (float) n;
     s->votes += (float) n;
+    s->fresh += (float) n;
 }
 
 
@@ -218,6 +225,16 @@ prd_learned_init(prd_learned_t *l, const prd_pooled_t *p, uint16_t generation,
 }
 
 
+/* A number of tokens, whatever it is given. */
+
+static float
+prd_learned_sane(float n)
+{
+    return n > (float) PRD_LEAST ? prd_min(n, (float) PRD_MOST)
+                                 : (float) PRD_LEAST;
+}
+
+
 /* Mean and spread of y, with gains that fall as 1/n. */
 
 static void
@@ -272,6 +289,7 @@ prd_learned_block(prd_learned_t *l, prd_pooled_t *p,
     float     y, b, most;
     unsigned  age;
 
+    peak = prd_learned_sane((float) peak);
     age = prd_age(l->blocks);
     y = log2f((float) peak);
 
@@ -345,7 +363,7 @@ prd_learned_hour(prd_learned_t *l, prd_pooled_t *p,
 
     hours = l->hours - 1u;
     age = prd_age(hours);
-    y = log2f(prd_max(l->count, 1e-3f));
+    y = log2f(prd_learned_sane(l->count));
 
     if (vote) {
         prd_scores_vote(&p->rate[age], (y - l->mu_rate) / l->sigma_rate,
@@ -409,8 +427,11 @@ prd_learned_near(prd_learned_t *l, prd_pooled_t *p,
     /* a block that ends at now_s belongs to the bin before it */
     bin = (uint16_t) (uint64_t) ((now_s - PRD_BIN_S / 2) / t->horizon_s);
 
-    if (bin != l->near_bin) {
+    /* a clock that steps back by less than a day stays in its bin */
 
+    if ((uint16_t) (l->near_bin - bin) - 1u >= PRD_NEAR_GAP
+        && bin != l->near_bin)
+    {
         if (l->near > 0) {
             actual = l->near / (float) t->horizon_s;
 
@@ -458,7 +479,8 @@ prd_learned_near(prd_learned_t *l, prd_pooled_t *p,
         prd_learned_rate(l, p, t, now_s);
     }
 
-    l->near += (float) count;
+    l->near = prd_min(l->near + (count > 0 ? (float) count : 0),
+                      (float) PRD_MOST);
 }
 
 

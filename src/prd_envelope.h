@@ -78,6 +78,7 @@ prd_env_encode(uint64_t v)
 typedef struct {
     float   cell[PRD_CELLS];
     float   votes;
+    float   fresh;                    /* votes since z was worked out */
     float   z;                        /* published quantile, slowed down */
     double  at_s;                     /* when z was last moved */
 } prd_scores_t;

@@ -29,6 +29,7 @@
 
 static void prd_forecaster_terms(const prd_view_t *view,
     const prd_policy_t *policy, double now_s, prd_envelope_terms_t *t);
+static void prd_forecaster_refresh(prd_view_t *view, uint32_t now_ms);
 static void prd_forecaster_surge(prd_view_t *view,
     const prd_policy_t *policy, double dt_s, uint32_t now_ms);
 static prd_rc_t prd_forecaster_bin(prd_forecaster_t *f, prd_view_t *view,
@@ -111,7 +112,10 @@ prd_forecaster_round(prd_forecaster_t *f, prd_view_t *view,
 
     epoch = (uint64_t) (now_s / PRD_EPOCH_S);
 
-    if (atomic_load(&zone->epoch) != epoch) {
+    if (epoch < atomic_load(&zone->epoch)) {
+        atomic_store(&zone->epoch, epoch);
+
+    } else if (epoch > atomic_load(&zone->epoch)) {
 
         rc = prd_forecaster_hour(f, view, policy, (uint16_t) epoch);
 
@@ -128,9 +132,9 @@ prd_forecaster_round(prd_forecaster_t *f, prd_view_t *view,
         prd_forecaster_surge(view, policy, dt, now_ms);
     }
 
-    if (dt > 0 || dt < -86400) {
-        zone->tick_s = now_s;
-    }
+    zone->tick_s = now_s;
+
+    prd_forecaster_refresh(view, now_ms);
 
     prd_pooled_newcomer(p, &t, now_s);
 
@@ -145,6 +149,46 @@ prd_forecaster_round(prd_forecaster_t *f, prd_view_t *view,
     atomic_fetch_add_explicit(&zone->ticks, 1, memory_order_relaxed);
 
     return PRD_OK;
+}
+
+
+/*
+ * Buckets of the zone's own are never forgotten idle as a client's are: their
+ * times are brought forward before they look as if they were ahead.
+ */
+
+static void
+prd_forecaster_refresh(prd_view_t *view, uint32_t now_ms)
+{
+    int            i;
+    uint64_t       word;
+    prd_word_t    *words[2];
+    prd_entry_t   *e;
+    const int32_t  idle_ms = 3600 * 1000;
+
+    word = atomic_load(&view->zone->pool);
+
+    if ((int32_t) (now_ms - prd_word_ms(word)) > idle_ms
+        || (int32_t) (now_ms - prd_word_ms(word)) < -idle_ms)
+    {
+        (void) atomic_compare_exchange_strong(&view->zone->pool, &word,
+                   prd_word(now_ms, PRD_POOL_FULL));
+    }
+
+    e = &view->table.entries[prd_zone_slots(view)];
+    words[0] = &e->state;
+    words[1] = &e->virtual_;
+
+    for (i = 0; i < 2; i++) {
+        word = atomic_load(words[i]);
+
+        if ((int32_t) (now_ms - prd_word_ms(word)) > idle_ms
+            || (int32_t) (now_ms - prd_word_ms(word)) < -idle_ms)
+        {
+            (void) atomic_compare_exchange_strong(words[i], &word,
+                                                  prd_word(now_ms, 0));
+        }
+    }
 }
 
 
@@ -480,7 +524,9 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
         epoch = (uint16_t) (uint64_t) ((end_s - PRD_BIN_S / 2)
                                        / PRD_EPOCH_S);
 
-        if (l->epoch != epoch) {
+        /* a clock that steps back by less than a day stays in its hour */
+
+        if ((uint16_t) (l->epoch - epoch) - 1u >= 24 && l->epoch != epoch) {
 
             if (l->count > 0) {
                 prd_learned_hour(l, &zone->pooled, t, vote, end_s);
@@ -489,7 +535,7 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
             l->epoch = epoch;
         }
 
-        l->count += (float) count;
+        l->count = prd_min(l->count + (float) count, 1e13f);
 
         prd_forecaster_publish(view, policy, slot);
     }
@@ -678,14 +724,17 @@ prd_forecaster_series(prd_view_t *view, double end_s, uint32_t now_ms)
 
     /* the last long point is open: means of the bins so far */
 
-    if (p->start_s % PRD_SERIES_LONG_S == 0 || zone->long_n == 0) {
+    q = &zone->series_long[(zone->series_long_at + PRD_SERIES_LONG - 1)
+                           % PRD_SERIES_LONG];
+
+    if (zone->long_n == 0
+        || p->start_s / PRD_SERIES_LONG_S != q->start_s / PRD_SERIES_LONG_S)
+    {
         zone->series_long[zone->series_long_at] = *p;
         zone->series_long_at = (zone->series_long_at + 1) % PRD_SERIES_LONG;
         zone->long_n = 1;
 
     } else {
-        q = &zone->series_long[(zone->series_long_at + PRD_SERIES_LONG - 1)
-                               % PRD_SERIES_LONG];
         zone->long_n++;
         q->actual += (p->actual - q->actual) / (float) zone->long_n;
         q->refused += (p->refused - q->refused) / (float) zone->long_n;

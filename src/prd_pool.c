@@ -74,9 +74,10 @@ prd_pool_chunk(prd_word_t *pool, const prd_pool_terms_t *t, uint64_t *credit,
     }
 
     need -= *credit;
-    need = (need + (1 << PRD_POOL_SUB) - 1) >> PRD_POOL_SUB;
+    need = (need >> PRD_POOL_SUB)
+           + ((need & ((1 << PRD_POOL_SUB) - 1)) != 0);
     chunk = prd_max(need, PRD_POOL_CHUNK);
-    whole = 2 * (uint64_t) PRD_POOL_FULL;
+    whole = PRD_POOL_FULL - (int64_t) PRD_POOL_EMPTY;
 
     word = atomic_load_explicit(pool, memory_order_relaxed);
 
@@ -85,10 +86,10 @@ prd_pool_chunk(prd_word_t *pool, const prd_pool_terms_t *t, uint64_t *credit,
         ms = prd_elapsed(prd_word_ms(word), now_ms) ? now_ms
                                                     : prd_word_ms(word);
 
-        if (level + PRD_POOL_FULL >= (int64_t) chunk) {
+        if (level - PRD_POOL_EMPTY >= (int64_t) chunk) {
             take = chunk;
 
-        } else if (level + PRD_POOL_FULL >= (int64_t) prd_min(need, whole)) {
+        } else if (level - PRD_POOL_EMPTY >= (int64_t) prd_min(need, whole)) {
             take = prd_min(need, whole);
 
         } else {

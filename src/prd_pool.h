@@ -8,7 +8,7 @@
  * the same number for every pool, and a changed capacity rescales nothing.
  * One word: u32 ms << 32 | i32 level, changed by compare-and-swap.
  *
- * Workers take chunks of at most max(cost, D/256) and spend them locally, so
+ * Workers take chunks of at most max(cost, D/16384) and spend them locally, so
  * that one hot word is not fought over.  A chunk is debited before it is
  * spent: what a pool admits in any window T never exceeds
  * capacity x (T + 10 s).  A killed worker loses at most its chunk.
@@ -25,7 +25,14 @@
 #define PRD_POOL_DEPTH_S   5
 #define PRD_POOL_FULL      ((int32_t) 1 << 30)
 #define PRD_POOL_PER_MS    214748                 /* 2^30 / 5000 */
-#define PRD_POOL_CHUNK     ((uint64_t) PRD_POOL_FULL >> 8)
+
+/*
+ * A worker's chunk, D/16384 = 0.3 ms worth of capacity, and what the lower end
+ * keeps back for the chunks of PRD_WORKERS of them: the bound holds with all
+ * of them unspent.
+ */
+#define PRD_POOL_CHUNK     ((uint64_t) PRD_POOL_FULL >> 14)
+#define PRD_POOL_EMPTY     (-(PRD_POOL_FULL - (PRD_POOL_FULL >> 8)))
 
 #define PRD_TRUSTS         64                     /* trust index 0..63 */
 

@@ -96,7 +96,7 @@ prd_table_insert(const prd_table_t *t, uint64_t tag, uint32_t now_ms,
             return rc;
         }
 
-        *evicted = old != PRD_TAG_FREE;
+        *evicted = old != PRD_TAG_FREE && !prd_tag_is_claim(old);
         prd_table_reset(t, mine, now_ms);
 
         old = claim;
@@ -248,7 +248,8 @@ prd_table_victim(const prd_table_t *t, uint32_t *first, uint32_t now_ms,
                        || prd_level_after(prd_word_level(state),
                               prd_max(t->rate, prd_env_decode(
                                                    prd_env_rate_code(env))),
-                              PRD_ONE_Q16, idle, t->unit) == 0)
+                              PRD_ONE_Q16, prd_word_ms(state), idle,
+                              t->unit) == 0)
             {
                 rank = 3;
 

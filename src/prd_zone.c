@@ -117,6 +117,7 @@ prd_zone_init(void *mem, size_t size, uint32_t unit,
 {
     uint64_t              n;
     prd_zone_t           *zone;
+    prd_entry_t          *overflow;
     prd_layout_t          l;
     prd_envelope_terms_t  terms;
 
@@ -158,6 +159,12 @@ prd_zone_init(void *mem, size_t size, uint32_t unit,
 
     prd_pool_init(&zone->pool, now_ms);
 
+    /* the overflow bucket is never claimed: its time starts here */
+
+    overflow = (prd_entry_t *) ((char *) mem + l.entries) + n * PRD_WAYS;
+    atomic_store(&overflow->state, prd_word(now_ms, 0));
+    atomic_store(&overflow->virtual_, prd_word(now_ms, 0));
+
     terms.alpha = 1 - policy->params.confidence_ppm / 1e6;
     terms.horizon_s = policy->params.horizon_s;
     terms.learning = 1;
@@ -197,6 +204,10 @@ prd_zone_attach(prd_view_t *view, void *mem, size_t size,
 
     if (zone->layout != PRD_LAYOUT) {
         return PRD_EVERSION;
+    }
+
+    if (zone->nbuckets == 0) {
+        return PRD_ECORRUPT;
     }
 
     prd_zone_layout(zone->nbuckets, &l);
