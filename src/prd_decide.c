@@ -722,11 +722,27 @@ prd_decide(prd_view_t *view, const prd_policy_t *policy,
 }
 
 
+static void
+prd_decide_unadmit(prd_entry_t *e, uint32_t cost)
+{
+    uint64_t  demand, n;
+
+    demand = prd_load(&e->demand);
+
+    do {
+        n = demand >> 32;
+        n = n > cost ? n - cost : 0;
+
+    } while (!atomic_compare_exchange_weak_explicit(&e->demand, &demand,
+                 n << 32 | (uint32_t) demand,
+                 memory_order_relaxed, memory_order_relaxed));
+}
+
+
 void
 prd_refund(prd_view_t *view, const prd_policy_t *policy,
     const prd_ask_t *ask, prd_answer_t *answer)
 {
-    uint64_t      demand, n;
     prd_entry_t  *e;
 
     if (!answer->taken) {
@@ -752,15 +768,12 @@ prd_refund(prd_view_t *view, const prd_policy_t *policy,
 
     /* it was not admitted after all; its demand stays */
 
-    demand = prd_load(&e->demand);
+    prd_decide_unadmit(e, answer->cost);
 
-    do {
-        n = demand >> 32;
-        n = n > answer->cost ? n - answer->cost : 0;
-
-    } while (!atomic_compare_exchange_weak_explicit(&e->demand, &demand,
-                 n << 32 | (uint32_t) demand,
-                 memory_order_relaxed, memory_order_relaxed));
+    if (answer->parent_slot != PRD_NO_SLOT) {
+        prd_decide_unadmit(&view->table.entries[answer->parent_slot],
+                           answer->cost);
+    }
 }
 
 
@@ -925,6 +938,12 @@ prd_unlearn(prd_view_t *view, const prd_ask_t *ask,
 
     e = &view->table.entries[answer->slot];
     atomic_fetch_add_explicit(&e->denied, answer->cost, memory_order_relaxed);
+
+    if (answer->parent_slot != PRD_NO_SLOT) {
+        e = &view->table.entries[answer->parent_slot];
+        atomic_fetch_add_explicit(&e->denied, answer->cost,
+                                  memory_order_relaxed);
+    }
 }
 
 

@@ -30,6 +30,8 @@
 #define PRD_PRIOR_HOURS    4
 #define PRD_LEAST          1e-3       /* tokens; what is not a number, too */
 #define PRD_MOST           1e13
+#define PRD_LOG_DEPTH      40.0       /* log2: no envelope is greater */
+#define PRD_LOG_RATE       50.0       /* an hour */
 #define PRD_CLIP           2.0        /* demand seen above clip * b is unknown */
 #define PRD_NEWCOMER_BAND  1.0        /* log2 off the anchor */
 #define PRD_NEWCOMER_DAY   1.0        /* log2 per day the anchor moves */
@@ -105,12 +107,32 @@ prd_scores_quantile(const prd_scores_t *s, double alpha)
 }
 
 
+/* The published quantile follows the votes, from time to time and slowly. */
+
+static void
+prd_scores_refresh(prd_scores_t *s, double alpha, int learning, double now_s)
+{
+    double  q;
+
+    if (s->fresh < PRD_FRESH_VOTES) {
+        return;
+    }
+
+    s->fresh = 0;
+    q = prd_scores_quantile(s, alpha);
+
+    s->z = learning || s->at_s == 0
+           ? (float) q
+           : (float) prd_step(s->z, q, PRD_Z_PER_DAY, now_s - s->at_s);
+    s->at_s = now_s;
+}
+
+
 static void
 prd_scores_vote(prd_scores_t *s, double z, double alpha, float most,
     int learning, double now_s)
 {
-    int     i;
-    double  q;
+    int  i;
 
     /* written so that NaN lands in the lowest cell */
 
@@ -130,26 +152,20 @@ prd_scores_vote(prd_scores_t *s, double z, double alpha, float most,
 
     s->fresh += 1;
 
-    if (s->fresh >= PRD_FRESH_VOTES) {
-        s->fresh = 0;
-        q = prd_scores_quantile(s, alpha);
-
-        s->z = learning || s->at_s == 0
-               ? (float) q
-               : (float) prd_step(s->z, q, PRD_Z_PER_DAY, now_s - s->at_s);
-        s->at_s = now_s;
-    }
+    prd_scores_refresh(s, alpha, learning, now_s);
 }
 
 
 /* Votes for "nothing came", below every score. */
 
 static void
-prd_scores_zero(prd_scores_t *s, unsigned n)
+prd_scores_zero(prd_scores_t *s, unsigned n, int learning, double now_s)
 {
     s->cell[0] += (float) n;
     s->votes += (float) n;
     s->fresh += (float) n;
+
+    prd_scores_refresh(s, PRD_ALPHA_RATE, learning, now_s);
 }
 
 
@@ -179,8 +195,8 @@ prd_pooled_newcomer(prd_pooled_t *p, const prd_envelope_terms_t *t,
     double  b, r, dt;
 
     b = p->mu + p->sigma * p->depth[0].z;
-    b = prd_max(b, log2(2 * p->cost));
-    r = p->mu_rate + p->sigma_rate * p->rate[0].z;
+    b = prd_min(prd_max(b, log2(2 * p->cost)), PRD_LOG_DEPTH);
+    r = prd_min(p->mu_rate + p->sigma_rate * p->rate[0].z, PRD_LOG_RATE);
 
     if (t->learning || p->anchor_s == 0) {
         p->anchor_b = b;
@@ -324,7 +340,7 @@ prd_learned_block(prd_learned_t *l, prd_pooled_t *p,
     }
 
     b = exp2f(prd_min(l->mu + l->sigma * p->depth[prd_age(l->blocks)].z,
-                      40.0f));
+                      (float) PRD_LOG_DEPTH));
     b = prd_max(b, (float) (2 * p->cost));
 
     l->depth = prd_learned_bound(b, &l->cap_depth, l->depth_at, t->learning,
@@ -404,7 +420,7 @@ prd_learned_rate(prd_learned_t *l, const prd_pooled_t *p,
         r = exp2f(prd_min(l->mu_rate
                           + l->sigma_rate
                             * p->rate[prd_age(l->hours - l->counted)].z,
-                          50.0f))
+                          (float) PRD_LOG_RATE))
             / PRD_EPOCH_S;
     }
 
@@ -454,7 +470,7 @@ prd_learned_near(prd_learned_t *l, prd_pooled_t *p,
 
         gap = (uint16_t) (bin - l->near_bin - 1);
 
-        if (gap) {
+        if (gap && l->level > 0) {
             gap = prd_min(gap, PRD_NEAR_GAP);
             l->level *= powf(1 - PRD_NEAR_GAIN, (float) gap);
 
@@ -466,8 +482,8 @@ prd_learned_near(prd_learned_t *l, prd_pooled_t *p,
 
             if (vote) {
                 class_ = prd_age(l->run);
-                prd_scores_zero(&p->near[class_], 1);
-                prd_scores_zero(&p->near[0], gap - 1u);
+                prd_scores_zero(&p->near[class_], 1, t->learning, now_s);
+                prd_scores_zero(&p->near[0], gap - 1u, t->learning, now_s);
             }
 
             l->run = 0;

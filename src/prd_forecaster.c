@@ -480,7 +480,10 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
         denied = (double) atomic_exchange_explicit(&e->denied, 0,
                                             memory_order_relaxed) / unit;
         count = prd_max(count - denied, 0.0);
-        peak = prd_max(peak - denied, 0.0);
+
+        /* nor does what was refused of a client whom nothing was allowed */
+
+        peak = count > 0 ? prd_max(peak - denied, 0.0) : 0;
     }
 
     if (prd_env_generation(env) != l->generation || l->sigma == 0) {

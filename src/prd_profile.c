@@ -8,7 +8,7 @@
  *   the demand's | refused u32 | hold u32 | parent u32 | mu, sigma, mu_rate,
  *   sigma_rate, depth, rate, cap_depth, cap_rate, count, level, near f32 |
  *   ages in s u32 of depth, rate, the hour's begin, the near bin's begin |
- *   blocks, hours, spare, spare u16
+ *   blocks, hours, counted, spare u16
  *
  * prd_profile.c needs the forecaster for one thing only: to publish a loaded
  * envelope exactly as the thread would.
@@ -35,10 +35,21 @@
 #define PRD_PROFILE_IDLE_MS  (19 * 86400000u)   /* at 20 days: forgotten */
 
 /* what the engine works with; logarithms are of tokens, to the base of 2 */
-#define PRD_PROFILE_LOG      64.0
+#define PRD_PROFILE_LOG      40.0
 #define PRD_PROFILE_SIGMA    0.01
+#define PRD_PROFILE_SPREAD   16.0
 #define PRD_PROFILE_TOKENS   1e12
 #define PRD_PROFILE_SUM      1e18
+
+
+/* whoever changes one of these has to think of the format */
+_Static_assert(sizeof(prd_learned_t) == 64, "prd_learned_t is in files");
+_Static_assert(sizeof(prd_scores_t) == (PRD_CELLS + 4) * 4 + 8,
+               "prd_scores_t is in files");
+_Static_assert(PRD_PROFILE_CHUNK * PRD_PROFILE_RECORD + 8
+               <= PRD_PROFILE_POOLED
+               && PRD_CLASSES * 16 + 4 <= PRD_PROFILE_POOLED,
+               "what is buffered fits where the pooled tables do");
 
 
 /* A client, with stamps of this machine. */
@@ -456,11 +467,11 @@ prd_profile_get_pooled(const uint8_t **p, prd_view_t *view,
     finite &= prd_profile_get_value(p, &t.mu, -PRD_PROFILE_LOG,
                                     PRD_PROFILE_LOG);
     finite &= prd_profile_get_value(p, &t.sigma, PRD_PROFILE_SIGMA,
-                                    PRD_PROFILE_LOG);
+                                    PRD_PROFILE_SPREAD);
     finite &= prd_profile_get_value(p, &t.mu_rate, -PRD_PROFILE_LOG,
                                     PRD_PROFILE_LOG);
     finite &= prd_profile_get_value(p, &t.sigma_rate, PRD_PROFILE_SIGMA,
-                                    PRD_PROFILE_LOG);
+                                    PRD_PROFILE_SPREAD);
     finite &= prd_profile_get_value(p, &t.anchor_b, -PRD_PROFILE_LOG,
                                     PRD_PROFILE_LOG);
     finite &= prd_profile_get_value(p, &t.anchor_r, -PRD_PROFILE_LOG,
@@ -544,21 +555,21 @@ prd_profile_take(const prd_view_t *view, uint32_t slot, uint32_t now_ms,
         r->learned.blocks = r->learned.hours = 0;
     }
 
-    word = atomic_load_explicit(&e->state, memory_order_relaxed);
+    /* acquire: what is asked again at the end is asked after these */
+
+    word = atomic_load_explicit(&e->state, memory_order_acquire);
     r->level = prd_word_level(word);
     r->idle_ms = prd_elapsed(prd_word_ms(word), now_ms);
 
-    word = atomic_load_explicit(&e->virtual_, memory_order_relaxed);
+    word = atomic_load_explicit(&e->virtual_, memory_order_acquire);
     r->backlog = prd_word_level(word);
     r->seen_ms = prd_elapsed(prd_word_ms(word), now_ms);
 
-    r->refused = atomic_load_explicit(&e->refused, memory_order_relaxed);
-    r->hold = atomic_load_explicit(&e->hold, memory_order_relaxed);
-    r->parent = atomic_load_explicit(&e->parent, memory_order_relaxed);
+    r->refused = atomic_load_explicit(&e->refused, memory_order_acquire);
+    r->hold = atomic_load_explicit(&e->hold, memory_order_acquire);
+    r->parent = atomic_load_explicit(&e->parent, memory_order_acquire);
 
     /* a slot given away meanwhile has another tag, or another generation */
-
-    atomic_thread_fence(memory_order_acquire);
 
     if (atomic_load_explicit(&view->table.tags[slot], memory_order_relaxed)
         != r->tag
@@ -588,11 +599,12 @@ prd_profile_sane(prd_learned_t *l)
     }
 
     l->mu = (float) prd_clamp(l->mu, -PRD_PROFILE_LOG, PRD_PROFILE_LOG);
-    l->sigma = (float) prd_clamp(l->sigma, PRD_PROFILE_SIGMA, PRD_PROFILE_LOG);
+    l->sigma = (float) prd_clamp(l->sigma, PRD_PROFILE_SIGMA,
+                                 PRD_PROFILE_SPREAD);
     l->mu_rate = (float) prd_clamp(l->mu_rate, -PRD_PROFILE_LOG,
                                    PRD_PROFILE_LOG);
     l->sigma_rate = (float) prd_clamp(l->sigma_rate, PRD_PROFILE_SIGMA,
-                                      PRD_PROFILE_LOG);
+                                      PRD_PROFILE_SPREAD);
     l->depth = (float) prd_clamp(l->depth, 0, PRD_PROFILE_TOKENS);
     l->rate = (float) prd_clamp(l->rate, 0, PRD_PROFILE_TOKENS);
     l->cap_depth = (float) prd_clamp(l->cap_depth, 0, PRD_PROFILE_TOKENS);
@@ -742,7 +754,7 @@ prd_profile_put_record(uint8_t **p, const prd_record_t *r,
 
     prd_put16(p, l->blocks);
     prd_put16(p, l->hours);
-    prd_put16(p, 0);
+    prd_put16(p, l->counted != 0);
     prd_put16(p, 0);
 }
 
@@ -826,7 +838,8 @@ prd_profile_get_record(const uint8_t **p, prd_record_t *r,
 
     l->blocks = prd_get16(p);
     l->hours = prd_get16(p);
-    *p += 4;
+    l->counted = prd_get16(p) != 0;
+    (void) prd_get16(p);
 
     if (r->tag == PRD_TAG_FREE || prd_tag_is_claim(r->tag)) {
         return PRD_ECORRUPT;
