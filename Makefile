@@ -282,10 +282,10 @@ fuzz:
 run:
 	@tools/setup build run
 	+@$(MAKE) all
-	@demo/run.sh
+	@demo/run
 
 stop:
-	@demo/stop.sh
+	@demo/stop
 
 bench: all
 	@tools/setup bench
