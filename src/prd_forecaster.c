@@ -203,7 +203,7 @@ prd_forecaster_surge(prd_view_t *view, const prd_policy_t *policy,
     double dt_s, uint32_t now_ms)
 {
     double       rate, fast, slow, rho, cap, k, all;
-    uint32_t     i, w, surging, surge;
+    uint32_t     i, surging, surge;
     uint64_t     sum, diff;
     prd_zone_t  *zone;
 
@@ -229,13 +229,8 @@ prd_forecaster_surge(prd_view_t *view, const prd_policy_t *policy,
             continue;
         }
 
-        sum = 0;
-
-        for (w = 0; w <= PRD_WORKERS; w++) {
-            sum += atomic_load_explicit(&zone->worker[w].class_[i],
-                                        memory_order_relaxed);
-        }
-
+        sum = prd_zone_sum(zone, offsetof(prd_worker_t, class_)
+                                 + i * sizeof(uint64_t));
         diff = sum - zone->class_seen[i];
         zone->class_seen[i] = sum;
 
@@ -401,8 +396,10 @@ prd_forecaster_bin(prd_forecaster_t *f, prd_view_t *view,
 
     for (s = from * PRD_WAYS; s < to * PRD_WAYS; s++) {
 
-        if (atomic_load_explicit(&view->table.entries[s].demand,
-                                 memory_order_relaxed) != 0)
+        if (atomic_load_explicit(&view->table.tags[s], memory_order_relaxed)
+            != PRD_TAG_FREE
+            && atomic_load_explicit(&view->table.entries[s].demand,
+                                    memory_order_relaxed) != 0)
         {
             (void) atomic_fetch_or(&view->dirty[s / PRD_WAYS / 64],
                                    1ull << (s / PRD_WAYS % 64));

@@ -193,6 +193,7 @@ prd_zone_attach(prd_view_t *view, void *mem, size_t size,
     int (*alive)(uint32_t pid))
 {
     char          *p;
+    uint32_t       n;
     prd_zone_t    *zone;
     prd_layout_t   l;
 
@@ -233,6 +234,14 @@ prd_zone_attach(prd_view_t *view, void *mem, size_t size,
     view->shared = worker >= PRD_WORKERS;
     view->worker = &zone->worker[prd_min(worker, PRD_WORKERS)];
 
+    n = atomic_load(&zone->workers);
+
+    while (worker < PRD_WORKERS && n <= worker
+           && !atomic_compare_exchange_weak(&zone->workers, &n, worker + 1))
+    {
+        /* void */
+    }
+
     return PRD_OK;
 }
 
@@ -247,17 +256,8 @@ prd_zone_slots(const prd_view_t *view)
 uint64_t
 prd_zone_count(const prd_view_t *view, prd_counter_e c)
 {
-    uint32_t  i;
-    uint64_t  n;
-
-    n = 0;
-
-    for (i = 0; i <= PRD_WORKERS; i++) {
-        n += atomic_load_explicit(&view->zone->worker[i].count[c],
-                                  memory_order_relaxed);
-    }
-
-    return n;
+    return prd_zone_sum(view->zone, offsetof(prd_worker_t, count)
+                                    + c * sizeof(uint64_t));
 }
 
 

@@ -114,6 +114,8 @@ typedef struct {
     uint64_t       size;
     prd_secret_t   secret;
     uint64_t       learn_since_s;               /* wall: warm-up's start */
+    _Atomic uint32_t  workers;                  /* slots ever attached: only */
+                                                /* these are summed */
 
     /* written by the thread once a second, read at each request */
     _Alignas(64)
@@ -242,6 +244,28 @@ uint64_t prd_zone_clients(const prd_view_t *view);
 
 /* The index of a class by its name; "" is class 0. Workers and tool. */
 uint32_t prd_zone_class(const prd_view_t *view, prd_str_t name);
+
+
+/* Sums one counter of all workers, by its offset in prd_worker_t. */
+
+static inline uint64_t
+prd_zone_sum(const prd_zone_t *zone, size_t offset)
+{
+    uint32_t  i, n;
+    uint64_t  sum;
+
+    n = atomic_load_explicit(&zone->workers, memory_order_relaxed);
+    sum = 0;
+
+    for (i = 0; i <= n; i++) {
+        /* the shared slot comes last */
+        sum += atomic_load_explicit((const _Atomic uint64_t *)
+                   ((const char *) &zone->worker[i < n ? i : PRD_WORKERS]
+                    + offset), memory_order_relaxed);
+    }
+
+    return sum;
+}
 
 
 static inline void
