@@ -14,6 +14,11 @@
 #include "prd_decide.h"
 
 
+/* A field of a record that others may be copying. */
+#define prd_relaxed(field, value)                                             \
+    __atomic_store_n(&(field), (value), __ATOMIC_RELAXED)
+
+
 static inline uint64_t
 prd_load(prd_word_t *w)
 {
@@ -31,7 +36,7 @@ prd_decide_dirty(prd_view_t *view, uint32_t slot)
     if (b < view->table.nbuckets) {
         (void) atomic_fetch_or_explicit(&view->dirty[b / 64],
                                         1ull << (b % 64),
-                                        memory_order_relaxed);
+                                        memory_order_release);
     }
 }
 
@@ -45,19 +50,20 @@ static __attribute__((noinline)) unsigned
 prd_decide_insert(prd_view_t *view, uint64_t tag, uint32_t now_ms,
     uint32_t *slot)
 {
-    unsigned  evicted;
+    prd_rc_t  rc;
+    unsigned  evicted, inserted;
 
-    evicted = 0;
+    rc = prd_table_put(&view->table, tag, now_ms, slot, &evicted, &inserted);
 
-    if (prd_table_insert(&view->table, tag, now_ms, slot, &evicted)
-        == PRD_OK)
-    {
+    if (inserted) {
         prd_zone_add(view, PRD_CNT_INSERTED, 1);
+    }
 
-        if (evicted) {
-            prd_zone_add(view, PRD_CNT_EVICTED, 1);
-        }
+    if (evicted) {
+        prd_zone_add(view, PRD_CNT_EVICTED, evicted);
+    }
 
+    if (rc == PRD_OK) {
         return 0;
     }
 
@@ -463,8 +469,7 @@ prd_decide_prepare(prd_view_t *view, const prd_policy_t *policy,
     answer->cost = cost;
 
     if (ask->parent && ask->parent != ask->tag && !answer->full
-        && atomic_load_explicit(&e->hours, memory_order_relaxed)
-           < PRD_KNOWN_HOURS)
+        && prd_env_trust(env) < PRD_KNOWN_TRUST)
     {
         answer->parent_slot = prd_table_find(&view->table, ask->parent);
 
@@ -824,9 +829,10 @@ prd_note(prd_view_t *view, const prd_ask_t *ask, const prd_answer_t *answer,
     }
 
     /*
-     * The ring: whoever gets an index writes that record.  Two writers meet
-     * in one only a whole ring apart; a reader then sees seq change.  One that
-     * is killed inside leaves seq odd: that record is lost until overwritten.
+     * The ring: whoever gets an index claims that record, unless another is
+     * still in it from the ring's last rounds: then ours is left out.  One who
+     * was killed inside is given up after two rounds.  Relaxed stores: readers
+     * look at seq, and a copy under way meanwhile is thrown away.
      */
 
     i = atomic_fetch_add_explicit(&view->zone->decision_next, 1,
@@ -834,23 +840,32 @@ prd_note(prd_view_t *view, const prd_ask_t *ask, const prd_answer_t *answer,
     d = &view->zone->decision[i % PRD_DECISIONS];
     t = &answer->terms;
 
-    seq = atomic_load_explicit(&d->seq, memory_order_relaxed) | 1;
-    atomic_store_explicit(&d->seq, seq, memory_order_relaxed);
+    seq = atomic_load_explicit(&d->seq, memory_order_relaxed);
+    i /= PRD_DECISIONS;
+
+    if (((seq & 1) && i - (seq >> 1) < 2)
+        || !atomic_compare_exchange_strong_explicit(&d->seq, &seq, i << 1 | 1,
+               memory_order_acquire, memory_order_relaxed))
+    {
+        return;
+    }
+
+    seq = i << 1 | 1;
     atomic_thread_fence(memory_order_release);
 
-    d->verdict = answer->verdict;
-    d->reason = answer->reason;
-    d->dry_run = dry_run;
-    d->tag = ask->tag;
-    d->time_ms = wall_ms;
-    d->rate = t->rate;
-    d->level = answer->level;
-    d->depth = t->depth;
-    d->limit = t->limit;
-    d->cost = answer->cost;
-    d->m = t->m;
-    d->fill = answer->fill;
-    d->delay_ms = answer->delay_ms;
+    prd_relaxed(d->verdict, answer->verdict);
+    prd_relaxed(d->reason, answer->reason);
+    prd_relaxed(d->dry_run, dry_run);
+    prd_relaxed(d->tag, ask->tag);
+    prd_relaxed(d->time_ms, wall_ms);
+    prd_relaxed(d->rate, t->rate);
+    prd_relaxed(d->level, answer->level);
+    prd_relaxed(d->depth, t->depth);
+    prd_relaxed(d->limit, t->limit);
+    prd_relaxed(d->cost, answer->cost);
+    prd_relaxed(d->m, t->m);
+    prd_relaxed(d->fill, answer->fill);
+    prd_relaxed(d->delay_ms, answer->delay_ms);
 
     atomic_store_explicit(&d->seq, seq + 1, memory_order_release);
 }

@@ -416,8 +416,13 @@ prd_forecaster_bin(prd_forecaster_t *f, prd_view_t *view,
 
     (void) atomic_fetch_or(&zone->top_seq, 1);
     atomic_thread_fence(memory_order_release);
-    memcpy(zone->top, f->top, sizeof(zone->top));
-    memcpy(zone->top_n, f->top_n, sizeof(zone->top_n));
+    prd_words_write(zone->top, f->top, sizeof(zone->top));
+
+    for (i = 0; i < PRD_TOPS; i++) {
+        atomic_store_explicit(&zone->top_n[i], f->top_n[i],
+                              memory_order_relaxed);
+    }
+
     (void) atomic_fetch_add_explicit(&zone->top_seq, 1, memory_order_release);
 
     return PRD_OK;
@@ -689,7 +694,8 @@ prd_forecaster_series(prd_view_t *view, double end_s, uint32_t now_ms)
 {
     double        actual, refused, ratio, upper, tau, tokens, rejected;
     prd_zone_t   *zone;
-    prd_point_t  *p, *q;
+    uint32_t      at, last;
+    prd_point_t   p, q;
 
     zone = view->zone;
     tau = 0.95;
@@ -707,39 +713,42 @@ prd_forecaster_series(prd_view_t *view, double end_s, uint32_t now_ms)
     (void) atomic_fetch_or(&zone->series_seq, 1);
     atomic_thread_fence(memory_order_release);
 
-    p = &zone->series[zone->series_at];
-    zone->series_at = (zone->series_at + 1) % PRD_SERIES;
-
+    at = zone->series_at;
     upper = zone->level * zone->ratio;
 
-    p->start_s = (uint64_t) (end_s - PRD_BIN_S);
-    p->actual = (float) actual;
-    p->refused = (float) refused;
-    p->forecast = (float) zone->level;
-    p->upper = (float) upper;
-    p->active = (float) atomic_load(&zone->active);
-    p->fill = (float) prd_pool_level(atomic_load_explicit(&zone->pool,
-                                     memory_order_relaxed), now_ms)
-              / PRD_POOL_FULL;
+    p.start_s = (uint64_t) (end_s - PRD_BIN_S);
+    p.actual = (float) actual;
+    p.refused = (float) refused;
+    p.forecast = (float) zone->level;
+    p.upper = (float) upper;
+    p.active = (float) atomic_load(&zone->active);
+    p.fill = (float) prd_pool_level(atomic_load_explicit(&zone->pool,
+                                    memory_order_relaxed), now_ms)
+             / PRD_POOL_FULL;
+
+    prd_words_write(&zone->series[at], &p, sizeof(prd_point_t));
+    zone->series_at = (at + 1) % PRD_SERIES;
 
     /* the last long point is open: means of the bins so far */
 
-    q = &zone->series_long[(zone->series_long_at + PRD_SERIES_LONG - 1)
-                           % PRD_SERIES_LONG];
+    at = zone->series_long_at;
+    last = (at + PRD_SERIES_LONG - 1) % PRD_SERIES_LONG;
+    q = zone->series_long[last];
 
     if (zone->long_n == 0
-        || p->start_s / PRD_SERIES_LONG_S != q->start_s / PRD_SERIES_LONG_S)
+        || p.start_s / PRD_SERIES_LONG_S != q.start_s / PRD_SERIES_LONG_S)
     {
-        zone->series_long[zone->series_long_at] = *p;
-        zone->series_long_at = (zone->series_long_at + 1) % PRD_SERIES_LONG;
+        prd_words_write(&zone->series_long[at], &p, sizeof(prd_point_t));
+        zone->series_long_at = (at + 1) % PRD_SERIES_LONG;
         zone->long_n = 1;
 
     } else {
         zone->long_n++;
-        q->actual += (p->actual - q->actual) / (float) zone->long_n;
-        q->refused += (p->refused - q->refused) / (float) zone->long_n;
-        q->active += (p->active - q->active) / (float) zone->long_n;
-        q->fill = prd_min(q->fill, p->fill);
+        q.actual += (p.actual - q.actual) / (float) zone->long_n;
+        q.refused += (p.refused - q.refused) / (float) zone->long_n;
+        q.active += (p.active - q.active) / (float) zone->long_n;
+        q.fill = prd_min(q.fill, p.fill);
+        prd_words_write(&zone->series_long[last], &q, sizeof(prd_point_t));
     }
 
     (void) atomic_fetch_add_explicit(&zone->series_seq, 1,

@@ -46,8 +46,8 @@ prd_table_claims(uint64_t word, uint64_t tag)
 
 
 prd_rc_t
-prd_table_insert(const prd_table_t *t, uint64_t tag, uint32_t now_ms,
-    uint32_t *slot, unsigned *evicted)
+prd_table_put(const prd_table_t *t, uint64_t tag, uint32_t now_ms,
+    uint32_t *slot, unsigned *evicted, unsigned *inserted)
 {
     uint32_t  first[2], mine, tries, other;
     uint64_t  old, claim;
@@ -55,6 +55,7 @@ prd_table_insert(const prd_table_t *t, uint64_t tag, uint32_t now_ms,
 
     prd_table_buckets(t, tag, first);
     claim = prd_table_claim(t, tag);
+    *evicted = *inserted = 0;
 
     for (tries = 0; tries < 4; tries++) {
 
@@ -96,7 +97,8 @@ prd_table_insert(const prd_table_t *t, uint64_t tag, uint32_t now_ms,
             return rc;
         }
 
-        *evicted = old != PRD_TAG_FREE && !prd_tag_is_claim(old);
+        /* gone, even if we give way */
+        *evicted += old != PRD_TAG_FREE && !prd_tag_is_claim(old);
         prd_table_reset(t, mine, now_ms);
 
         old = claim;
@@ -106,6 +108,7 @@ prd_table_insert(const prd_table_t *t, uint64_t tag, uint32_t now_ms,
         }
 
         *slot = mine;
+        *inserted = 1;
         return PRD_OK;
     }
 
@@ -239,9 +242,7 @@ prd_table_victim(const prd_table_t *t, uint32_t *first, uint32_t now_ms,
                                             memory_order_relaxed)), now_ms);
             idle = prd_min(idle, seen);
 
-            if (atomic_load_explicit(&e->hours, memory_order_relaxed)
-                >= PRD_KNOWN_HOURS)
-            {
+            if (prd_env_trust(env) >= PRD_KNOWN_TRUST) {
                 rank = idle > PRD_KNOWN_IDLE ? 1 : 0;
 
             } else if (prd_word_level(state) == 0

@@ -33,6 +33,12 @@
 /* a client is known from its second closed active hour on */
 #define PRD_KNOWN_HOURS    2
 
+/*
+ * Told by the envelope's trust, which is published in one word with the
+ * slot's generation: a stranger never inherits it.
+ */
+#define PRD_KNOWN_TRUST    (PRD_KNOWN_HOURS * PRD_TRUSTS / (PRD_KNOWN_HOURS + 8))
+
 /* tags: 0 free; 0xffff in the top 16 bits a claim; anything else a client */
 
 #define PRD_TAG_FREE       0ull
@@ -170,8 +176,17 @@ prd_table_find(const prd_table_t *t, uint64_t tag)
  * PRD_EFULL     no slot may be taken
  * PRD_EAGAIN    another process is inserting the same key and does not get on
  */
-prd_rc_t prd_table_insert(const prd_table_t *t, uint64_t tag, uint32_t now_ms,
-    uint32_t *slot, unsigned *evicted);
+prd_rc_t prd_table_put(const prd_table_t *t, uint64_t tag, uint32_t now_ms,
+    uint32_t *slot, unsigned *evicted, unsigned *inserted);
+
+static inline prd_rc_t
+prd_table_insert(const prd_table_t *t, uint64_t tag, uint32_t now_ms,
+    uint32_t *slot, unsigned *evicted)
+{
+    unsigned  inserted;
+
+    return prd_table_put(t, tag, now_ms, slot, evicted, &inserted);
+}
 
 /* Forgets a client. PRD_DECLINED: it was not there. */
 prd_rc_t prd_table_remove(const prd_table_t *t, uint64_t tag);

@@ -311,6 +311,11 @@ prd_zone_class(const prd_view_t *view, prd_str_t name)
 }
 
 
+_Static_assert(sizeof(prd_decision_t) % 8 == 0
+               && sizeof(prd_point_t) % 8 == 0
+               && sizeof(prd_top_t) % 8 == 0, "copied by words");
+
+
 /*
  * Readers of what the thread writes: its sequence is odd while it writes, and
  * stays odd if it was killed there, until the next thread's first bin.
@@ -328,7 +333,7 @@ prd_zone_copy(_Atomic uint32_t *seq, void *dst, const void *src, size_t size)
             continue;
         }
 
-        memcpy(dst, src, size);
+        prd_words_read(dst, src, size);
         atomic_thread_fence(memory_order_acquire);
 
         if (atomic_load_explicit(seq, memory_order_relaxed) == before) {
@@ -411,14 +416,16 @@ prd_zone_decisions(const prd_view_t *view, uint64_t tag, prd_decision_t *d,
         p = &view->zone->decision[(next - i) % PRD_DECISIONS];
         seq = atomic_load_explicit(&p->seq, memory_order_acquire);
 
-        if ((seq & 1) || seq == 0 || (tag && p->tag != tag)) {
+        if ((seq & 1) || seq == 0) {
             continue;
         }
 
-        memcpy((void *) &d[n], (const void *) p, sizeof(prd_decision_t));
+        prd_words_read(&d[n], p, sizeof(prd_decision_t));
         atomic_thread_fence(memory_order_acquire);
 
-        if (atomic_load_explicit(&p->seq, memory_order_relaxed) == seq) {
+        if (atomic_load_explicit(&p->seq, memory_order_relaxed) == seq
+            && (tag == 0 || d[n].tag == tag))
+        {
             n++;
         }
     }

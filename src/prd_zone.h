@@ -167,12 +167,12 @@ typedef struct {
     prd_pooled_t   pooled;
 
     _Atomic uint32_t  series_seq;               /* odd while being written */
-    uint32_t          series_at, series_long_at;
+    _Atomic uint32_t  series_at, series_long_at;
     prd_point_t       series[PRD_SERIES];
     prd_point_t       series_long[PRD_SERIES_LONG];
 
     _Atomic uint32_t  top_seq;
-    uint32_t          top_n[PRD_TOPS];
+    _Atomic uint32_t  top_n[PRD_TOPS];
     prd_top_t         top[PRD_TOPS][PRD_TOP];
 
     _Alignas(64)
@@ -280,6 +280,40 @@ prd_zone_add(prd_view_t *view, prd_counter_e c, uint64_t n)
 
     atomic_store_explicit(p, atomic_load_explicit(p, memory_order_relaxed) + n,
                           memory_order_relaxed);
+}
+
+
+typedef uint64_t __attribute__((may_alias))  prd_any_t;
+
+
+/*
+ * Copies of what is written and read at once: whole words, relaxed; whether
+ * the copy holds together is told by a sequence number around it.
+ */
+
+static inline void
+prd_words_read(void *dst, const void *src, size_t size)
+{
+    size_t            i;
+    prd_any_t        *d = dst;
+    const prd_any_t  *s = src;
+
+    for (i = 0; i < size / sizeof(uint64_t); i++) {
+        d[i] = __atomic_load_n(&s[i], __ATOMIC_RELAXED);
+    }
+}
+
+
+static inline void
+prd_words_write(void *dst, const void *src, size_t size)
+{
+    size_t            i;
+    prd_any_t        *d = dst;
+    const prd_any_t  *s = src;
+
+    for (i = 0; i < size / sizeof(uint64_t); i++) {
+        __atomic_store_n(&d[i], s[i], __ATOMIC_RELAXED);
+    }
 }
 
 

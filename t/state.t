@@ -501,7 +501,8 @@ my $new = daemon();
 
 ok($t->wait_for_log(qr/ $new#.*zone "one": 4 clients from/),
    'the new master loads');
-ok(wait_until(5, sub { (() = PrdTest::children($new)) == 2 }), 'it has workers');
+ok(wait_until(5, sub { (() = PrdTest::children($new)) == 2 }),
+   'it has workers');
 
 my @workers = PrdTest::children($new);
 

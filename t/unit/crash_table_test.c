@@ -206,7 +206,9 @@ kills(void)
     prd_answer_t     a;
     struct timespec  ts;
 
-    begin(WORDS, 600);
+    /* so much room that nobody is ever evicted */
+
+    begin(WORDS, 4000);
     prd_zone_attach(&v, memory, size, &policy, 60, (uint32_t) getpid(), alive);
 
     killed = faults = wrong = stuck = left = lost = full = 0;
@@ -625,6 +627,109 @@ done:
 }
 
 
+/*
+ * Two processes insert the same key in lockstep, an instruction each in turn,
+ * the second some instructions behind: whatever the distance, both come out
+ * with the same slot, and soon.
+ */
+
+static int
+step(pid_t pid, int *status)
+{
+    if (WIFSTOPPED(*status)) {
+        ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL);
+        waitpid(pid, status, 0);
+    }
+
+    return WIFSTOPPED(*status);
+}
+
+
+static void
+lockstep(void)
+{
+    int         i, n, behind, runs, stuck, wrong, status[2];
+    pid_t       pid[2];
+    uint32_t    clients, claims, slot;
+    unsigned    evicted;
+    prd_rc_t    rc;
+    prd_view_t  v;
+
+    runs = stuck = wrong = 0;
+
+    begin(SLOW " burst=20", 600);
+    prd_zone_attach(&v, memory, size, &policy, 0, 98, lab_alive);
+
+    for (behind = 0; behind < 400; behind += 10) {
+        (void) prd_table_remove(&v.table, key(5));
+        fflush(stdout);
+
+        for (i = 0; i < 2; i++) {
+            atomic_store(&journal[i].done[0], 0);
+            pid[i] = fork();
+
+            if (pid[i] == 0) {
+                if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0) {
+                    _exit(77);
+                }
+
+                v.table.alive = NULL;
+                v.table.pid = 100 + (uint32_t) i;
+                raise(SIGSTOP);
+                rc = prd_table_insert(&v.table, key(5), LAB_MS, &slot,
+                                      &evicted);
+                atomic_store(&journal[i].done[0],
+                             rc == PRD_OK ? slot + 1 : 1000000);
+                _exit(0);
+            }
+
+            waitpid(pid[i], &status[i], 0);
+        }
+
+        if (!WIFSTOPPED(status[0])) {
+            ok(1, "lockstep # skip no ptrace() here");
+            end();
+            return;
+        }
+
+        for (n = 0; n < behind; n++) {
+            step(pid[0], &status[0]);
+        }
+
+        for (n = 0; n < 30000
+             && step(pid[0], &status[0]) + step(pid[1], &status[1]); n++)
+        {
+            if (atomic_load(&journal[0].done[0])
+                && atomic_load(&journal[1].done[0]))
+            {
+                break;
+            }
+        }
+
+        for (i = 0; i < 2; i++) {
+            if (WIFSTOPPED(status[i])) {
+                kill(pid[i], SIGKILL);
+                waitpid(pid[i], &status[i], 0);
+            }
+        }
+
+        runs++;
+        stuck += n == 30000 || atomic_load(&journal[0].done[0]) == 1000000
+                 || atomic_load(&journal[1].done[0]) == 1000000;
+        wrong += atomic_load(&journal[0].done[0])
+                 != atomic_load(&journal[1].done[0]);
+        wrong += prd_table_check(&v.table, &clients, &claims) || clients != 1
+                 || claims;
+    }
+
+    is_int(stuck, 0, "%d times two insert one key in lockstep: none is stuck",
+           runs);
+    is_int(wrong, 0, "both have the same slot, and nothing else is left");
+
+    end();
+}
+
+
 int
 main(void)
 {
@@ -635,6 +740,8 @@ main(void)
     for (op = 0; op < OPERATIONS; op++) {
         steps(op);
     }
+
+    lockstep();
 
     return done_testing();
 }

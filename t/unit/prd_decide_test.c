@@ -38,7 +38,7 @@ reason(const prd_answer_t *a)
 /* Without history and pool it is limit_req. */
 
 static void
-as_limit_req(const char *words, int learn)
+as_limit_req(const char *words)
 {
     int            i, n, wrong, refused, delayed;
     char           text[200];
@@ -105,7 +105,6 @@ as_limit_req(const char *words, int learn)
         free(v.zone);
     }
 
-    (void) learn;
     is_int(wrong, 0, "limit_req with \"%s\": %d refused, %d delayed", words,
            refused, delayed);
 }
@@ -1279,10 +1278,10 @@ main(void)
 {
     uint64_t  seed;
 
-    as_limit_req("", 1);
-    as_limit_req("learn=off", 0);
-    as_limit_req("learn=observe", 0);
-    as_limit_req("floor=none", 0);
+    as_limit_req("");
+    as_limit_req("learn=off");
+    as_limit_req("learn=observe");
+    as_limit_req("floor=none");
 
     for (seed = 1; seed <= 4; seed++) {
         never_less("rate=10r/s burst=5", seed);

@@ -409,7 +409,8 @@ votes(void)
 
     before = rig.v.zone->pooled.depth[0].votes;
     after(10);
-    is_int(lroundf(rig.v.zone->pooled.depth[0].votes - before), 4, "anew in each bin");
+    is_int(lroundf(rig.v.zone->pooled.depth[0].votes - before), 4,
+           "anew in each bin");
 
     /* more keys than are told apart: nobody has more than four */
 

@@ -331,6 +331,40 @@ bound(double capacity, uint32_t unit, uint32_t workers, uint64_t cost_most)
 }
 
 
+/* Workers whose cached clocks are some milliseconds apart. */
+
+static void
+skewed(void)
+{
+    int               i;
+    uint32_t          w;
+    prd_word_t        pool;
+    uint64_t          credit[4];
+    meter_t           m;
+    prd_pool_terms_t  t;
+
+    prd_pool_terms(&t, 1000 * PRD_RATE_ONE, 0, PRD_MILLI);
+    prd_pool_init(&pool, 50000);
+    memset(credit, 0, sizeof(credit));
+    memset(&m, 0, sizeof(meter_t));
+
+    for (i = 0; i < 100000; i++) {
+        w = (uint32_t) lab_below(4);
+
+        if (prd_pool_take(&pool, &t, &credit[w], 1000,
+                          50000 + (uint32_t) i / 10 + 7 * w)
+            == PRD_OK)
+        {
+            meter(&m, 1000, i / 10000.0, 1);
+        }
+    }
+
+    ok(m.most <= 10000 + 21 + 1, "four clocks 7 ms apart: %.0f of %d, and "
+       "what is 21 ms", m.most, 10000);
+    ok(m.total > 19500, "nor much less: %.0f", m.total);
+}
+
+
 /* All workers hold what they may when everybody comes at once. */
 
 static void
@@ -461,6 +495,7 @@ main(void)
     bound(1234.5, 1, 4, 50);
     bound(1e6, 1000, 8, 4000000000u);
     bound(1e9, 1, 8, 400000000u);
+    skewed();
     hoards(1);
     hoards(2);
     hoards(64);

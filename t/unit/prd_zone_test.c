@@ -219,13 +219,19 @@ attach(void)
 
     /* ASan tells whether more is read than there is */
 
-    small = malloc(24);
+    if (posix_memalign((void **) &small, 64, 24) != 0) {
+        exit(1);
+    }
+
     memcpy(small, p, 24);
     is_int(prd_zone_attach(&v, small, 24, &policy, 0, 1, lab_alive),
            PRD_ECORRUPT, "shorter than its own head");
     free(small);
 
-    small = malloc(4);
+    if (posix_memalign((void **) &small, 64, 4) != 0) {
+        exit(1);
+    }
+
     memcpy(small, p, 4);
     is_int(prd_zone_attach(&v, small, 4, &policy, 0, 1, lab_alive),
            PRD_ECORRUPT, "shorter than a magic");
