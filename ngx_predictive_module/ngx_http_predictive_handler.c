@@ -152,7 +152,12 @@ ngx_http_predictive_handler(ngx_http_request_t *r)
         return ngx_http_predictive_refuse(r, plcf, ctx);
     }
 
-    if (ctx->delay) {
+    /*
+     * Nobody waits for a background subrequest (a mirror), and its timer would
+     * wake the main request: it is charged and goes on.
+     */
+
+    if (ctx->delay && !r->background) {
         return ngx_http_predictive_wait(r, ctx->delay);
     }
 

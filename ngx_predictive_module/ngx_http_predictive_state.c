@@ -115,6 +115,18 @@ static prd_rc_t ngx_http_predictive_state_flush(
 static void ngx_http_predictive_state_sweep(ngx_http_predictive_state_t *s);
 
 
+static void
+ngx_http_predictive_state_cleanup(void *data)
+{
+    ngx_http_predictive_state_t  *s = data;
+
+    if (s->fd != -1) {
+        (void) close(s->fd);
+        s->fd = -1;
+    }
+}
+
+
 char *
 ngx_http_predictive_state(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
@@ -125,6 +137,7 @@ ngx_http_predictive_state(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_int_t                     interval;
     ngx_uint_t                    i;
     ngx_file_info_t               fi;
+    ngx_pool_cleanup_t           *cln;
     ngx_http_predictive_state_t  *s;
 
     if (pmcf->state) {
@@ -144,6 +157,16 @@ ngx_http_predictive_state(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     s->fd = -1;
     s->cycle = cf->cycle;
     s->main = pmcf;
+
+    /* a reload that fails late never comes to where the file is closed */
+
+    cln = ngx_pool_cleanup_add(cf->pool, 0);
+    if (cln == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    cln->handler = ngx_http_predictive_state_cleanup;
+    cln->data = s;
 
     for (i = 2; i < cf->args->nelts; i++) {
 
@@ -349,10 +372,10 @@ ngx_http_predictive_state_dir(ngx_http_predictive_state_t *s, ngx_log_t *log)
                           ngx_create_dir_n " \"%V\" failed", &s->dir);
 
         } else if (s->uid != (uid_t) -1
-                   && chown((char *) s->dir.data, s->uid, s->gid) == -1)
+                   && lchown((char *) s->dir.data, s->uid, s->gid) == -1)
         {
             ngx_log_error(NGX_LOG_ERR, log, ngx_errno,
-                          "chown(\"%V\") failed", &s->dir);
+                          "lchown(\"%V\") failed", &s->dir);
         }
     }
 

@@ -478,7 +478,18 @@ prd_decide_prepare(prd_view_t *view, const prd_policy_t *policy,
                                      &answer->parent_slot);
         }
 
-        if (atomic_load_explicit(&e->parent, memory_order_relaxed) == 0) {
+        if (answer->parent_slot == answer->slot) {
+
+            /* in a full pair it took our place: we are without a slot */
+
+            answer->slot = prd_zone_slots(view);
+            answer->full = 1;
+            e = &view->table.entries[answer->slot];
+            env = prd_load(&e->envelope);
+
+        } else if (atomic_load_explicit(&e->parent, memory_order_relaxed)
+                   == 0)
+        {
             atomic_store_explicit(&e->parent, (uint32_t) (ask->parent >> 32)
                                               | 1, memory_order_relaxed);
         }
@@ -871,10 +882,26 @@ prd_note(prd_view_t *view, const prd_ask_t *ask, const prd_answer_t *answer,
 }
 
 
+/*
+ * Is the slot still the tag's?  A response may take minutes, in which a drained
+ * newcomer's slot may have been given away; the overflow's never is.
+ */
+
+static int
+prd_decide_holds(const prd_view_t *view, uint32_t slot, uint64_t tag)
+{
+    return slot >= prd_zone_slots(view)
+           || atomic_load_explicit(&view->table.tags[slot],
+                                   memory_order_acquire)
+              == tag;
+}
+
+
 void
 prd_settle(prd_view_t *view, const prd_policy_t *policy,
     const prd_ask_t *ask, prd_answer_t *answer, uint32_t cost)
 {
+    int           mine;
     int64_t       diff;
     uint32_t      most;
     uint64_t      word, demand, x, n;
@@ -899,10 +926,17 @@ prd_settle(prd_view_t *view, const prd_policy_t *policy,
 
     most = (uint32_t) prd_min(2 * (uint64_t) answer->terms.depth, UINT32_MAX);
 
-    answer->added += prd_bucket_adjust(&e->state,
-                                       (int64_t) cost - answer->added, most);
+    mine = prd_decide_holds(view, answer->slot, ask->tag);
 
-    if (answer->parent_slot != PRD_NO_SLOT) {
+    if (mine) {
+        answer->added += prd_bucket_adjust(&e->state,
+                                           (int64_t) cost - answer->added,
+                                           most);
+    }
+
+    if (answer->parent_slot != PRD_NO_SLOT
+        && prd_decide_holds(view, answer->parent_slot, ask->parent))
+    {
         pe = &view->table.entries[answer->parent_slot];
         answer->parent_added += prd_bucket_adjust(&pe->state,
                                     (int64_t) cost - answer->parent_added,
@@ -913,7 +947,7 @@ prd_settle(prd_view_t *view, const prd_policy_t *policy,
         prd_pool_adjust(&view->zone->pool, &policy->pool, diff, ask->now_ms);
     }
 
-    if (policy->params.learn != PRD_LEARN_OFF) {
+    if (mine && policy->params.learn != PRD_LEARN_OFF) {
 
         /* learning sees the full charge */
 
@@ -945,16 +979,19 @@ prd_unlearn(prd_view_t *view, const prd_ask_t *ask,
 {
     prd_entry_t  *e;
 
-    (void) ask;
-
     if (!answer->taken || answer->cost == 0) {
         return;
     }
 
-    e = &view->table.entries[answer->slot];
-    atomic_fetch_add_explicit(&e->denied, answer->cost, memory_order_relaxed);
+    if (prd_decide_holds(view, answer->slot, ask->tag)) {
+        e = &view->table.entries[answer->slot];
+        atomic_fetch_add_explicit(&e->denied, answer->cost,
+                                  memory_order_relaxed);
+    }
 
-    if (answer->parent_slot != PRD_NO_SLOT) {
+    if (answer->parent_slot != PRD_NO_SLOT
+        && prd_decide_holds(view, answer->parent_slot, ask->parent))
+    {
         e = &view->table.entries[answer->parent_slot];
         atomic_fetch_add_explicit(&e->denied, answer->cost,
                                   memory_order_relaxed);

@@ -77,6 +77,9 @@ prd_table_put(const prd_table_t *t, uint64_t tag, uint32_t now_ms,
             continue;
         }
 
+        /* gone, even if we give way */
+        *evicted += old != PRD_TAG_FREE && !prd_tag_is_claim(old);
+
         /* claimed: now look whether we are alone (seq_cst after seq_cst) */
 
         rc = prd_table_settle(t, first, tag, mine, &other);
@@ -97,8 +100,6 @@ prd_table_put(const prd_table_t *t, uint64_t tag, uint32_t now_ms,
             return rc;
         }
 
-        /* gone, even if we give way */
-        *evicted += old != PRD_TAG_FREE && !prd_tag_is_claim(old);
         prd_table_reset(t, mine, now_ms);
 
         old = claim;
