@@ -960,6 +960,7 @@ ngx_http_predictive_explain_forecast(ngx_http_predictive_api_t *api,
     ngx_http_predictive_client_t *client)
 {
     double                       upper, lower, level, now_s;
+    ngx_uint_t                   i;
     prd_pooled_t                *p;
     prd_learned_t               *l;
     const prd_params_t          *params;
@@ -983,11 +984,9 @@ ngx_http_predictive_explain_forecast(ngx_http_predictive_api_t *api,
     if (client->has_learned && l->level > 0) {
         upper = prd_learned_forecast(l, p, &terms, now_s);
 
-        /* upper is the level, as it has faded, times 2^z */
-
-        level = upper / exp2(ngx_min(p->near[prd_age(l->blocks / 8)].z, 20));
+        i = prd_learned_outlook(l, &terms, now_s, &level);
         lower = level * exp2(ngx_http_predictive_explain_quantile(
-                                 &p->near[prd_age(l->blocks / 8)],
+                                 &p->near[i],
                                  NGX_HTTP_PREDICTIVE_EXPLAIN_TAIL));
         lower = ngx_min(lower, upper);
     }

@@ -500,19 +500,14 @@ prd_learned_near(prd_learned_t *l, prd_pooled_t *p,
 }
 
 
-double
-prd_learned_forecast(const prd_learned_t *l, const prd_pooled_t *p,
-    const prd_envelope_terms_t *t, double now_s)
+unsigned
+prd_learned_outlook(const prd_learned_t *l, const prd_envelope_terms_t *t,
+    double now_s, double *level)
 {
-    float     level;
     uint16_t  gap;
     unsigned  run;
 
-    if (l->level <= 0) {
-        return 0;
-    }
-
-    level = l->level;
+    *level = l->level;
     run = l->run;
     gap = (uint16_t) ((uint64_t) ((now_s - PRD_BIN_S / 2) / t->horizon_s)
                       - l->near_bin - 1);
@@ -520,12 +515,29 @@ prd_learned_forecast(const prd_learned_t *l, const prd_pooled_t *p,
     /* 0xffff: asked within the bin that is still counted */
 
     if (gap && gap != UINT16_MAX) {
-        level *= powf(1 - PRD_NEAR_GAIN,
-                      (float) prd_min(gap, PRD_NEAR_GAP));
+        *level *= powf(1 - PRD_NEAR_GAIN,
+                       (float) prd_min(gap, PRD_NEAR_GAP));
         run = 0;
     }
 
-    return level * exp2f(prd_min(p->near[prd_age(run)].z, 20.0f));
+    return prd_age(run);
+}
+
+
+double
+prd_learned_forecast(const prd_learned_t *l, const prd_pooled_t *p,
+    const prd_envelope_terms_t *t, double now_s)
+{
+    double    level;
+    unsigned  class_;
+
+    if (l->level <= 0) {
+        return 0;
+    }
+
+    class_ = prd_learned_outlook(l, t, now_s, &level);
+
+    return level * exp2f(prd_min(p->near[class_].z, 20.0f));
 }
 
 

@@ -184,6 +184,13 @@ void prd_learned_hour(prd_learned_t *l, prd_pooled_t *p,
 void prd_learned_near(prd_learned_t *l, prd_pooled_t *p,
     const prd_envelope_terms_t *t, double count, int vote, double now_s);
 
+/*
+ * What the short forecast of now is made from: the faded level (tokens/s, 0:
+ * unknown), and which table of prd_pooled_t.near holds its errors.
+ */
+unsigned prd_learned_outlook(const prd_learned_t *l,
+    const prd_envelope_terms_t *t, double now_s, double *level);
+
 /* 95 % quantile of the demand over the next horizon, tokens/s; 0 = unknown */
 double prd_learned_forecast(const prd_learned_t *l, const prd_pooled_t *p,
     const prd_envelope_terms_t *t, double now_s);
