@@ -842,8 +842,9 @@ prd_note(prd_view_t *view, const prd_ask_t *ask, const prd_answer_t *answer,
     /*
      * The ring: whoever gets an index claims that record, unless another is
      * still in it from the ring's last rounds: then ours is left out.  One who
-     * was killed inside is given up after two rounds.  Relaxed stores: readers
-     * look at seq, and a copy under way meanwhile is thrown away.
+     * was killed inside is given up after a thousand rounds, since it might
+     * only sleep.  Relaxed stores: readers look at seq, and a copy under way
+     * meanwhile is thrown away.
      */
 
     i = atomic_fetch_add_explicit(&view->zone->decision_next, 1,
@@ -854,7 +855,7 @@ prd_note(prd_view_t *view, const prd_ask_t *ask, const prd_answer_t *answer,
     seq = atomic_load_explicit(&d->seq, memory_order_relaxed);
     i /= PRD_DECISIONS;
 
-    if (((seq & 1) && i - (seq >> 1) < 2)
+    if (((seq & 1) && i - (seq >> 1) < 1024)
         || !atomic_compare_exchange_strong_explicit(&d->seq, &seq, i << 1 | 1,
                memory_order_acquire, memory_order_relaxed))
     {

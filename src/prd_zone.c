@@ -199,7 +199,7 @@ prd_zone_attach(prd_view_t *view, void *mem, size_t size,
 
     zone = mem;
 
-    if (zone->magic != PRD_MAGIC) {
+    if (size < sizeof(prd_zone_t) || zone->magic != PRD_MAGIC) {
         return PRD_ECORRUPT;
     }
 

@@ -622,6 +622,7 @@ newcomer_rules(void)
     }
 
     is_int(lab_level(&v, a.slot), 4000, "charged once each");
+    ok(!a.full && a.slot == prd_table_find(&v.table, ask.tag), "in its slot");
 
     free(v.zone);
 }
@@ -969,6 +970,25 @@ charges(void)
     is_int(lab_level(&v, a.slot), 20000, "so do the 50 that it cost");
     prd_settle(&v, &policy, &ask, &a, 3000);
     is_int(lab_level(&v, a.slot), 3000, "3 would have left 3");
+    free(v.zone);
+
+    /* the slot was given away before the response came */
+
+    lab_policy(&policy, SLOW " burst=9 charge=$cost");
+    v = lab_zone(&policy, 100, LAB_S, LAB_MS);
+    ask = lab_ask(&policy, 42, LAB_MS);
+    ask.charged = 1;
+    a = decide(&v, &policy, &ask);
+    slot = a.slot;
+    atomic_store(&v.table.tags[slot], 4711);
+    atomic_store(&v.table.entries[slot].state, prd_word(LAB_MS, 2000));
+    atomic_store(&v.table.entries[slot].demand, 0);
+    prd_unlearn(&v, &ask, &a);
+    prd_settle(&v, &policy, &ask, &a, 8000);
+    ok(lab_level(&v, slot) == 2000
+       && atomic_load(&v.table.entries[slot].demand) == 0
+       && atomic_load(&v.table.entries[slot].denied) == 0,
+       "a stranger does not pay the charge of the slot's former client");
     free(v.zone);
 
     /* 401 and 403 */
