@@ -84,6 +84,7 @@ default: all
 NGX_DEFAULT  = --with-compat --with-debug --with-pcre-jit --with-threads \
                --with-http_ssl_module --with-http_v2_module \
                --with-http_realip_module --with-http_auth_request_module \
+               --with-http_addition_module \
                --with-http_slice_module --with-http_sub_module \
                --with-http_stub_status_module
 
@@ -292,9 +293,20 @@ run:
 stop:
 	@demo/stop
 
-bench: all
-	@tools/setup bench
-	@bench/run.sh
+BENCH       := $(wildcard bench/*.c)
+
+$(OUT)/bench/%: bench/%.c $(OUT)/libprd.a
+	@mkdir -p $(@D)
+	$(call say,CC    $<)
+	$(Q)$(CC) $(CFLAGS) $(SAN) -Isrc -MMD -MP -MF $@.d -o $@ $< \
+	    $(OUT)/libprd.a $(LIBS)
+
+.PHONY: bench-build
+bench-build: $(BENCH:bench/%.c=$(OUT)/bench/%)
+
+bench:
+	@tools/setup build bench
+	+@BUILD=$(BUILD) bench/run.sh
 
 # The .so is renamed into place: nginx maps the old one until it is started
 # anew (or upgraded by USR2); a reload does not load another .so.
@@ -347,4 +359,5 @@ help:
 
 
 -include $(ENGINE_O:.o=.d) $(REPLAY_O:.o=.d) $(UNIT_ALL:=.d)
+-include $(BENCH:bench/%.c=$(OUT)/bench/%.d)
 -include $(wildcard $(BUILD)/fuzz/*.d $(BUILD)/fuzz/obj/*.d)

@@ -30,7 +30,7 @@ my %zones = (
 
 my $t = PrdTest->new;
 
-my $conf = "log_format tsv \"\$msec\\t\$arg_k\\t\$arg_class\\t\$bytes_sent"
+my $conf = "access_log off;\nlog_format tsv \"\$msec\\t\$arg_k\\t\$arg_class\\t\$bytes_sent"
            . "\\t\$status\\t\$predictive_status\\t\$predictive_reason\";\n";
 
 for my $z (sort keys %zones) {

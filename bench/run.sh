@@ -1,0 +1,64 @@
+#!/bin/bash
+#
+# run.sh [NAME [ARGUMENTS]]
+#
+# Builds what is needed and runs the benches, or the one named; see README.md.
+# Ends with 1 when a bound was exceeded that must hold on any machine.
+
+set -u
+
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(dirname "$here")
+build=$(cd "$root" && realpath -m "${BUILD:-build}")
+
+nice -n 5 make -s -C "$root" BUILD="${BUILD:-build}" all bench-build || exit 2
+
+export PRD_MODULE=$build/ngx_http_predictive_module.so
+export PRD_REPLAY=$build/predictive-replay
+
+bin=$build/bench
+
+one() {
+    local name=$1
+    shift
+
+    case "$name" in
+        frog|newcomer|farm)  "$bin/$name" "$@" ;;
+        poison)
+            local rc=0
+            one frog || rc=1
+            one newcomer || rc=1
+            one farm "$@" || rc=1
+            return $rc
+            ;;
+        closing)  "$bin/closing_bench" "$@" ;;
+        decide)   "$bin/decide" "$@" ;;
+        front)    perl "$here/front.pl" "$@" ;;
+        replay)   perl "$here/replay.pl" "$bin" "$@" ;;
+        thread)   perl "$here/thread.pl" "$bin" "$@" ;;
+        limits)   "$bin/limits" "$@" && perl "$here/limits.pl" ;;
+        shield)   perl "$here/shield.pl" "$@" ;;
+        *)
+            echo "usage: $0 [poison|frog|newcomer|farm [TRACE]|closing|decide|" \
+                 "front|replay|thread|limits|shield TRACE.lab]" >&2
+            exit 2
+            ;;
+    esac
+}
+
+if [ $# -gt 0 ]; then
+    one "$@"
+    exit
+fi
+
+failed=
+
+for name in closing decide front replay thread limits frog newcomer farm; do
+    one "$name" || failed="$failed $name"
+    echo
+done
+
+if [ -n "$failed" ]; then
+    echo "bench: exceeded or failed:$failed"
+    exit 1
+fi
