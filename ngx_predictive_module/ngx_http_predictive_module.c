@@ -37,8 +37,10 @@ static ngx_int_t ngx_http_predictive_add_handler(ngx_conf_t *cf,
 static ngx_int_t ngx_http_predictive_init_limits(ngx_conf_t *cf,
     ngx_http_predictive_main_conf_t *pmcf);
 static void ngx_http_predictive_init_limit(ngx_http_predictive_limit_t *limit);
-static void ngx_http_predictive_init_zones(ngx_conf_t *cf,
+static ngx_int_t ngx_http_predictive_init_zones(ngx_conf_t *cf,
     ngx_http_predictive_main_conf_t *pmcf);
+static ngx_int_t ngx_http_predictive_init_store(ngx_conf_t *cf,
+    ngx_http_predictive_zone_t *zone);
 
 static ngx_int_t ngx_http_predictive_check_texts(ngx_conf_t *cf,
     ngx_http_predictive_main_conf_t *pmcf);
@@ -579,7 +581,9 @@ ngx_http_predictive_init_limits(ngx_conf_t *cf,
         }
     }
 
-    ngx_http_predictive_init_zones(cf, pmcf);
+    if (ngx_http_predictive_init_zones(cf, pmcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     for (i = 0; i < pmcf->limits.nelts; i++) {
         limits = levels[i]->limits.elts;
@@ -632,7 +636,7 @@ ngx_http_predictive_init_limit(ngx_http_predictive_limit_t *limit)
 }
 
 
-static void
+static ngx_int_t
 ngx_http_predictive_init_zones(ngx_conf_t *cf,
     ngx_http_predictive_main_conf_t *pmcf)
 {
@@ -644,6 +648,12 @@ ngx_http_predictive_init_zones(ngx_conf_t *cf,
     for (i = 0; i < pmcf->zones.nelts; i++) {
         zone = zones[i];
 
+        if (zone->params.store.len
+            && ngx_http_predictive_init_store(cf, zone) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
         prd_policy_init(&zone->policy, &zone->params, zone->burst_max);
 
         if (zone->params.learn != PRD_LEARN_OFF && pmcf->state == NULL) {
@@ -654,6 +664,27 @@ ngx_http_predictive_init_zones(ngx_conf_t *cf,
                           &zone->name, zone->file, zone->line);
         }
     }
+
+    return NGX_OK;
+}
+
+
+/* store=: it may be declared further down */
+
+static ngx_int_t
+ngx_http_predictive_init_store(ngx_conf_t *cf,
+    ngx_http_predictive_zone_t *zone)
+{
+    ngx_str_t  name;
+
+    name.len = zone->params.store.len;
+    name.data = (u_char *) zone->params.store.data;
+
+    ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                  "unknown predictive store \"%V\" in %s:%ui",
+                  &name, zone->file, zone->line);
+
+    return NGX_ERROR;
 }
 
 
