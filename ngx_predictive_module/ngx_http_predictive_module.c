@@ -381,6 +381,13 @@ ngx_http_predictive_create_main_conf(ngx_conf_t *cf)
         return NULL;
     }
 
+    if (ngx_array_init(&pmcf->stores, cf->pool, 2,
+                       sizeof(ngx_http_predictive_store_t *))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
     if (ngx_array_init(&pmcf->limits, cf->pool, 4,
                        sizeof(ngx_http_predictive_loc_conf_t *))
         != NGX_OK)

@@ -35,6 +35,7 @@
 
 typedef struct ngx_http_predictive_main_conf_s
     ngx_http_predictive_main_conf_t;
+typedef struct ngx_http_predictive_store_s  ngx_http_predictive_store_t;
 
 
 /* A `predictive_zone`; shm_zone->data points here. */
@@ -84,6 +85,7 @@ typedef struct ngx_http_predictive_state_s   ngx_http_predictive_state_t;
 
 struct ngx_http_predictive_main_conf_s {
     ngx_array_t                    zones;    /* ngx_http_predictive_zone_t * */
+    ngx_array_t                    stores;   /* ngx_http_predictive_store_t * */
     ngx_shm_zone_t                *control;  /* lease, worker slots, messages;
                                               * NULL without zones */
     ngx_http_predictive_worker_t  *worker;   /* per process; see _worker.c */
