@@ -811,7 +811,7 @@ prd_note(prd_view_t *view, const prd_ask_t *ask, const prd_answer_t *answer,
 
     static const prd_counter_e  reasons[PRD_REASONS] = {
         PRD_COUNTERS, PRD_COUNTERS, PRD_COUNTERS, PRD_CNT_ABOVE_FORECAST,
-        PRD_CNT_SCARCE, PRD_CNT_QUOTA, PRD_CNT_NEWCOMER, PRD_COUNTERS,
+        PRD_CNT_SCARCE, PRD_CNT_QUOTA, PRD_CNT_NEWCOMER, PRD_CNT_STORE,
         PRD_CNT_ZONE_FULL
     };
 
