@@ -168,6 +168,7 @@ typedef struct {
     _Atomic uint32_t  nodes;                    /* alive, last known; by the */
                                                 /* glue; 0 is taken for 1 */
     _Atomic uint32_t  held_most;                /* of one client, ever */
+    prd_pool_share_t  pool_share;               /* see policy->pool.share */
 
     /* by workers, seldom */
     _Alignas(64)
