@@ -84,16 +84,12 @@ prd_merge_begin(prd_merge_own_t *own, const prd_pooled_t *p, uint64_t began)
 
 
 void
-prd_merge_put(uint8_t buf[PRD_MERGE_SIZE], prd_merge_own_t *own,
-    const prd_pooled_t *p, uint32_t learned_s)
+prd_merge_count(prd_merge_own_t *own, const prd_pooled_t *p)
 {
     float                half, diff;
-    uint8_t             *b;
     unsigned             i, j;
     uint32_t             n;
     const prd_scores_t  *s;
-
-    own->pace = 0;
 
     for (i = 0; i < PRD_TABLES; i++) {
         s = prd_merge_scores(p, i);
@@ -115,6 +111,18 @@ prd_merge_put(uint8_t buf[PRD_MERGE_SIZE], prd_merge_own_t *own,
             }
         }
     }
+
+    prd_merge_rest(own, p);
+}
+
+
+void
+prd_merge_put(uint8_t buf[PRD_MERGE_SIZE], const prd_merge_own_t *own,
+    const prd_pooled_t *p, uint32_t learned_s)
+{
+    uint8_t             *b;
+    unsigned             i, j;
+    const prd_scores_t  *s;
 
     b = buf;
     *b++ = PRD_MERGE_VERSION;
@@ -299,6 +307,7 @@ prd_merge_end(prd_merge_own_t *own, prd_merge_mean_t *mean, prd_pooled_t *p,
 
     memset(mean, 0, sizeof(prd_merge_mean_t));
 
+    own->pace = 0;
     prd_merge_rest(own, p);
 }
 

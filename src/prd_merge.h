@@ -38,7 +38,7 @@ typedef struct {
     float     base[PRD_TABLES][PRD_CELLS];
     float     votes[PRD_TABLES];         /* of base */
     uint32_t  cast[PRD_TABLES][PRD_CELLS];
-    uint32_t  pace;                      /* votes on depths, last time */
+    uint32_t  pace;                      /* votes on depths, this turn */
 } prd_merge_own_t;
 
 
@@ -73,11 +73,14 @@ void prd_merge_begin(prd_merge_own_t *own, const prd_pooled_t *p,
     uint64_t began);
 
 /*
- * One turn: put() works out the votes cast since the last turn and writes
- * them; add() for each other node; end() takes the priors' mean over and
- * starts the next turn.  All under one lock, as far as *p is written.
+ * One turn: count() the votes cast here, put() what others are to see, and,
+ * when theirs are there, count() again, add() for each other node, and end(),
+ * which takes the priors' mean over and starts the next turn.  No round may be
+ * under way meanwhile, nor between the last count() and end().
  */
-void prd_merge_put(uint8_t buf[PRD_MERGE_SIZE], prd_merge_own_t *own,
+void prd_merge_count(prd_merge_own_t *own, const prd_pooled_t *p);
+
+void prd_merge_put(uint8_t buf[PRD_MERGE_SIZE], const prd_merge_own_t *own,
     const prd_pooled_t *p, uint32_t learned_s);
 
 /* PRD_EVERSION, PRD_ECORRUPT: not such a table. */

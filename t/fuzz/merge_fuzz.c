@@ -61,6 +61,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         (void) prd_learned_block(&l, &p, &t, 5, 1, now_s + 70);
     }
 
+    prd_merge_count(&own, &p);
     prd_merge_put(buf, &own, &p, 60);
 
     if (!isfinite(p.mu) || !(p.sigma > 0) || !isfinite(p.newcomer_b)

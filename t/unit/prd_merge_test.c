@@ -69,6 +69,7 @@ turn(void)
 
     for (i = 0; i < NODES; i++) {
         if (nodes[i].alive) {
+            prd_merge_count(&nodes[i].own, &nodes[i].p);
             prd_merge_put(nodes[i].buf, &nodes[i].own, &nodes[i].p, 1000);
         }
     }
