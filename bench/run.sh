@@ -35,6 +35,7 @@ one() {
         decide)   "$bin/decide" "$@" ;;
         front)    perl "$here/front.pl" "$@" ;;
         replay)   perl "$here/replay.pl" "$bin" "$@" ;;
+        gateways) perl "$here/gateways.pl" "$bin" "$@" ;;
         thread)   perl "$here/thread.pl" "$bin" "$@" ;;
         limits)   "$bin/limits" "$@" && perl "$here/limits.pl" ;;
         shield)   perl "$here/shield.pl" "$@" ;;
