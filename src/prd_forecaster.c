@@ -450,7 +450,7 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
     double end_s)
 {
     int             vote;
-    double          count, peak, denied, unit;
+    double          count, peak, denied, unit, cost;
     uint16_t        epoch;
     uint32_t        n;
     uint64_t        tag, env, demand, counts;
@@ -497,12 +497,20 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
         counts = atomic_exchange_explicit(&e->counts, 0,
                                           memory_order_relaxed);
         n = (uint32_t) (counts >> 32);
+        cost = count;
 
-        if (n && count > 0) {
-            prd_forecaster_hold(e, count / n * unit);
+        /* where nodes share, the count is of all, the requests are ours */
+
+        if (view->leases) {
+            cost = (double) atomic_exchange_explicit(&e->spare, 0,
+                                                 memory_order_relaxed) / unit;
+        }
+
+        if (n && cost > 0) {
+            prd_forecaster_hold(e, cost / n * unit);
 
             zone->requests += n;
-            zone->tokens += count;
+            zone->tokens += cost;
         }
     }
 
