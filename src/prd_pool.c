@@ -101,7 +101,6 @@ prd_pool_spend(prd_word_t *pool, prd_pool_share_t *share, uint64_t need,
             take = (int64_t) need;
 
         } else {
-            atomic_fetch_add_explicit(&share->dry, 1, memory_order_relaxed);
             return PRD_DECLINED;
         }
 

@@ -58,7 +58,6 @@ typedef struct {
     _Atomic int64_t   least;          /* how far it may be, <= 0 */
     _Atomic uint64_t  until_ms;       /* 1 << 32 | u32 ms; 0: never heard */
     _Atomic uint32_t  nodes;          /* alive, last known; 0 is taken for 1 */
-    _Atomic uint32_t  dry;            /* chunks that were not to be had */
 } prd_pool_share_t;
 
 
