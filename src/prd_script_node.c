@@ -101,3 +101,69 @@ const prd_str_t  prd_script_table = prd_str(
 "    r[#r + 1] = type(v) == 'string' and v or false\n"
 "end\n"
 "return r\n");
+
+
+/*
+ * A client's value: version u8, the bucket (24 bytes that are the lease's),
+ * since its home looked last: admitted cost u32, refused u32, peak u32; then
+ * version of the envelope u16, envelope u64, profile.  Offsets as Lua counts.
+ */
+
+#define PRD_VALUE                                                             \
+"local SIZE, COUNTS, VERSION = 47, 26, 38\n"                                 \
+"local get = function(key)\n"                                                \
+"    local v = redis.pcall('GET', key)\n"                                    \
+"    if type(v) == 'string' and #v >= SIZE and string.byte(v) == 1 then\n"   \
+"        return v\n"                                                         \
+"    end\n"                                                                  \
+"end\n"
+
+
+/*
+ * The set names who was active; a client that is gone meanwhile, or moves to
+ * another server of a cluster, is found when it comes back.
+ */
+
+const prd_str_t  prd_script_take = prd_str(PRD_VALUE
+"local pre = string.sub(KEYS[1], 1, -4)\n"
+"local m = redis.call('SPOP', KEYS[1], ARGV[1])\n"
+"local out = {}\n"
+"for i = 1, #m do\n"
+"    local v = #m[i] == 16 and get(pre .. m[i])\n"
+"    if v then\n"
+"        local profile = string.sub(v, SIZE + 1, SIZE + 255)\n"
+"        local admitted, _, peak = struct.unpack('<I4I4I4', v, COUNTS)\n"
+"        local version = struct.unpack('<I2', v, VERSION)\n"
+"        out[#out + 1] = struct.pack('<c16I4I4I2B', m[i], admitted, peak,\n"
+"                                    version, #profile) .. profile\n"
+"        redis.call('SET', pre .. m[i], string.sub(v, 1, COUNTS - 1)\n"
+"                   .. string.rep('\\0', 12) .. string.sub(v, COUNTS + 12),\n"
+"                   'KEEPTTL')\n"
+"    end\n"
+"end\n"
+"local left = math.min(redis.call('SCARD', KEYS[1]), 65535)\n"
+"return struct.pack('<BBI2', 1, #out, left) .. table.concat(out)\n");
+
+
+/*
+ * What is learned lives for longer than a bucket: two weeks where the trust is
+ * that of a known client, else an hour.  A value that has gone since it was
+ * taken stays away, version 0.
+ */
+
+const prd_str_t  prd_script_publish = prd_str(PRD_VALUE
+"local out = {}\n"
+"for i = 1, #KEYS do\n"
+"    local r = string.sub(ARGV[1], i * 54 - 53, i * 54)\n"
+"    local v = get(KEYS[i])\n"
+"    local version = 0\n"
+"    if v then\n"
+"        version = struct.unpack('<I2', v, VERSION) % 65535 + 1\n"
+"        v = string.sub(v, 1, VERSION - 1) .. struct.pack('<I2', version)\n"
+"            .. r\n"
+"        local known = string.byte(r, 6) >= 48\n"
+"        redis.call('SET', KEYS[i], v, 'PX', known and 1209600000 or 3600000)\n"
+"    end\n"
+"    out[i] = struct.pack('<I2', version)\n"
+"end\n"
+"return table.concat(out)\n");

@@ -55,11 +55,17 @@ sub redis {
 my $source = slurp("$PrdTest::ROOT/src/prd_script_node.c");
 my %script;
 
-while ($source =~ /prd_script_(\w+) = prd_str\(\n(.*?)\);\n/gs) {
-    my ($name, $text) = ($1, $2);
+my ($shared) = $source =~ /#define PRD_VALUE(.*?[^\\]\n)/s;
 
-    $script{$name} = join '', map { s/\\n/\n/g; s/\\"/"/g; s/\\\\/\\/g; $_ }
-                              $text =~ /"((?:[^"\\]|\\.)*)"/g;
+sub unquoted {
+    return join '', map { s/\\(.)/$1 eq 'n' ? "\n" : $1/ger }
+                    $_[0] =~ /"((?:[^"\\]|\\.)*)"/g;
+}
+
+while ($source =~ /prd_script_(\w+) = prd_str\((PRD_VALUE)?\n(.*?)\);\n/gs) {
+    my ($name, $value, $text) = ($1, $2, $3);
+
+    $script{$name} = ($value ? unquoted($shared) : '') . unquoted($text);
 }
 
 sub run {
@@ -227,5 +233,117 @@ is($r->[3], undef, 'no table');
 redis('SET', $since, time + 1e6);
 $r = run('table', [$t[1], $since, $any, $t[0]], 'B', 20);
 is($r->[0], 20, 'a time ahead');
+
+
+# Clients: what all have counted, what their home has learned.  The value as
+# prd_script_node.c has it; all but these fields is the lease's.
+
+my ($size, $counts, $version) = (47, 25, 37);
+
+sub group { return sprintf 'prd:1:{one:s%03d}:', $_[0] }
+
+sub client {
+    my ($key, $admitted, $peak, $v, $profile, $px) = @_;
+
+    my $value = "\1" . 'L' x ($size - 1);
+
+    substr $value, $counts, 12, pack 'V3', $admitted, 3, $peak;
+    substr $value, $version, 10, pack 'v Q<', $v, 48 << 40 | 10;
+    redis('SET', $key, $value . $profile, 'PX', $px || 70000);
+}
+
+sub take {
+    my ($group, $most) = @_;
+
+    my $r = run('take', [group($group) . 'act'], $most || 64);
+    my ($v, $n, $left) = unpack 'C C v', substr $r, 0, 4, '';
+    my @c;
+
+    is($v, 1, 'version');
+
+    while (length $r) {
+        my %c;
+
+        @c{qw(tag admitted peak version profile)} = unpack 'a16 V V v C/a', $r;
+        substr $r, 0, 27 + length $c{profile}, '';
+        push @c, \%c;
+    }
+
+    is(scalar @c, $n, "$n clients");
+
+    return ($left, @c);
+}
+
+my @tags = map { sprintf '04%014x', $_ } 1 .. 100;
+my ($left, @c) = take(1);
+
+is($left + @c, 0, 'nobody was active');
+
+for my $i (0 .. 99) {
+    client(group(1) . $tags[$i], $i, 2 * $i, $i % 3, $i % 3 ? "p\0$i" : '');
+    redis('SADD', group(1) . 'act', $tags[$i]);
+}
+
+($left, my @first) = take(1, 64);
+is(scalar @first, 64, 'as many as are wanted');
+is($left, 36, 'there are more');
+($left, my @rest) = take(1, 64);
+is($left, 0, 'no more');
+is_deeply([sort map { $_->{tag} } @first, @rest], \@tags, 'each once');
+
+my ($one) = grep { $_->{tag} eq $tags[10] } @first, @rest;
+
+is_deeply($one, { tag => $tags[10], admitted => 10, peak => 20, version => 1,
+                  profile => "p\0" . 10 }, 'as it was counted');
+
+my $value = redis('GET', group(1) . $tags[10]);
+
+is(substr($value, $counts, 12), "\0" x 12, 'counted from 0 again');
+is(substr($value, 0, $counts), "\1" . 'L' x ($counts - 1),
+   'the bucket is left alone');
+is(substr($value, $size), "p\0" . 10, 'so is the profile');
+cmp_ok(redis('PTTL', group(1) . $tags[10]), '<=', 70000,
+       'and for how long it lives');
+
+redis('SADD', group(1) . 'act', 'short', $tags[0], $tags[1], $tags[2],
+      $tags[3], 'f' x 16);
+redis('SET', group(1) . $tags[0], 'x');
+redis('SET', group(1) . $tags[1], "\2" . 'L' x $size);
+redis('DEL', group(1) . $tags[2]);
+redis('LPUSH', group(1) . $tags[2], 1);
+($left, @c) = take(1);
+is_deeply([map { $_->{tag} } @c], [$tags[3]],
+          'what is no value of ours is left alone');
+is(redis('GET', group(1) . $tags[0]), 'x', 'as it is');
+
+
+sub publish {
+    my ($keys, @records) = @_;
+
+    return unpack 'v*', run('publish', $keys, join '', @records);
+}
+
+my @keys = map { group(1) . $_ } @tags[20 .. 25];
+my $known = pack('Q<', 12 << 42 | 7 << 21 | 9) . 'k' x 46;
+my $stranger = pack('Q<', 11 << 42 | 3 << 41 | 7 << 21 | 9) . 's' x 46;
+
+client($keys[4], 1, 1, 65535, '');
+redis('DEL', $keys[5]);
+
+my @v = publish(\@keys, ($known, $stranger) x 3);
+
+is_deeply(\@v, [3, 1, 2, 3, 1, 0],
+          'versions rise, and are never 0 but where there is nothing');
+$value = redis('GET', $keys[0]);
+is(substr($value, $version), pack('v', 3) . $known, 'envelope and record');
+is(substr($value, 0, $version), "\1" . 'L' x ($counts - 1)
+   . substr($value, $counts, 12), 'nothing else');
+
+cmp_ok(pttl($keys[0]), '>', 1209590000 - 60000 * $slow,
+       'a known client: two weeks');
+cmp_ok(pttl($keys[0]), '<=', 1209600000, 'and no more');
+cmp_ok(pttl($keys[1]), '>', 3590000 - 60000 * $slow, 'a stranger: an hour');
+cmp_ok(pttl($keys[1]), '<=', 3600000, 'and no more');
+
 
 done_testing();
