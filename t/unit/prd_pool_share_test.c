@@ -87,13 +87,19 @@ fill(int64_t level)
 
 
 static void
+report(int i, prd_pool_report_t *r)
+{
+    prd_pool_report(&nodes[i].word, &nodes[i].t, &nodes[i].tick, now, r);
+}
+
+
+static void
 tick(int i)
 {
     int64_t            room, want, grant;
     prd_pool_report_t  r;
 
-    prd_pool_report(&nodes[i].word, &nodes[i].t, &nodes[i].tick, now,
-                    &r);
+    report(i, &r);
 
     store.held[i] = r.held;
     store.seen[i] = now;
@@ -336,15 +342,13 @@ lost(void)
                 switch (draw(6)) {
                 case 0:
                     /* never sent */
-                    prd_pool_report(&nodes[i].word, &nodes[i].t, &nodes[i].tick, now,
-                    &r);
+                    report(i, &r);
                     prd_pool_lost(&nodes[i].t, &nodes[i].tick, 0);
                     break;
 
                 case 1:
                     /* no reply: the level went down in the store */
-                    prd_pool_report(&nodes[i].word, &nodes[i].t, &nodes[i].tick, now,
-                    &r);
+                    report(i, &r);
                     store.level -= r.debt;
                     prd_pool_lost(&nodes[i].t, &nodes[i].tick, 1);
                     break;
@@ -386,7 +390,7 @@ hostile(void)
         now += 10;
 
         if (now % TICK == 0) {
-            prd_pool_report(&nodes[0].word, &nodes[0].t, &nodes[0].tick, now, &r);
+            report(0, &r);
             prd_pool_grant(&nodes[0].word, &nodes[0].t, &nodes[0].tick,
                            INT64_MAX, INT64_MAX, INT64_MAX, 0, now, now + 500);
         }
@@ -398,7 +402,7 @@ hostile(void)
        "%llu of %d at a node whose store grants everything",
        (unsigned long long) nodes[0].passed, CAP * 70);
 
-    prd_pool_report(&nodes[0].word, &nodes[0].t, &nodes[0].tick, now, &r);
+    report(0, &r);
     prd_pool_grant(&nodes[0].word, &nodes[0].t, &nodes[0].tick,
                    INT64_MIN, INT64_MIN, INT64_MIN, 0, now, now + 500);
     is_int(prd_pool_level(nodes[0].word, now), -PRD_POOL_FULL, "or nothing");
