@@ -312,18 +312,19 @@ prd_merge_end(prd_merge_own_t *own, prd_merge_mean_t *mean, prd_pooled_t *p,
 }
 
 
-unsigned
-prd_merge_fresh(const prd_pooled_t *p)
+uint32_t
+prd_merge_votes(const prd_pooled_t *p)
 {
+    double    votes;
     unsigned  i;
 
+    votes = 0;
+
     for (i = 0; i < PRD_AGES; i++) {
-        if (p->closed[i] > 0 || p->depth[i].at_s > 0) {
-            return 0;
-        }
+        votes += p->depth[i].votes;
     }
 
-    return 1;
+    return votes > 0 ? (uint32_t) prd_min(votes, UINT32_MAX) : 0;
 }
 
 

@@ -99,14 +99,14 @@ void prd_merge_end(prd_merge_own_t *own, prd_merge_mean_t *mean,
     prd_pooled_t *p, const prd_envelope_terms_t *t);
 
 /*
- * All of a node's tables in place of ours, which hold no votes yet.  Nothing
+ * All of a node's tables in place of ours, which hold hardly a vote.  Nothing
  * is changed unless PRD_OK is returned.
  */
 prd_rc_t prd_merge_adopt(const uint8_t *buf, size_t len, prd_pooled_t *p,
     const prd_envelope_terms_t *t, double now_s);
 
-/* Has any client voted in these tables? */
-unsigned prd_merge_fresh(const prd_pooled_t *p);
+/* Votes on depths, those that tables begin with (some 11) included. */
+uint32_t prd_merge_votes(const prd_pooled_t *p);
 
 
 #endif /* PRD_MERGE_H_INCLUDED */

@@ -236,8 +236,8 @@ adopted(void)
     terms.learning = 0;
     prd_merge_put(nodes[0].buf, &nodes[0].own, &nodes[0].p, 5000);
 
-    ok(!prd_merge_fresh(&nodes[0].p), "tables with votes");
-    ok(prd_merge_fresh(&nodes[1].p), "and without");
+    is_int(prd_merge_votes(&nodes[0].p), 3011, "tables with votes");
+    is_int(prd_merge_votes(&nodes[1].p), 11, "and without");
 
     is_int(prd_merge_adopt(nodes[0].buf, PRD_MERGE_SIZE, &nodes[1].p, &terms,
                            now_s), PRD_OK, "adopted");
@@ -249,7 +249,7 @@ adopted(void)
     ok(fabs(nodes[1].p.newcomer_b / nodes[0].p.newcomer_b - 1) < 0.01,
        "the same newcomer: %.2f, %.2f", nodes[0].p.newcomer_b,
        nodes[1].p.newcomer_b);
-    ok(!prd_merge_fresh(&nodes[1].p), "fresh no more");
+    is_int(prd_merge_votes(&nodes[1].p), 3011, "with votes");
 
     was = nodes[1].p;
     nodes[0].buf[0] = 9;
