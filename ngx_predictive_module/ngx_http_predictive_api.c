@@ -14,6 +14,7 @@
 #include <nginx.h>
 
 #include "ngx_http_predictive_api.h"
+#include "ngx_http_predictive_redis.h"
 
 
 #define NGX_HTTP_PREDICTIVE_API_BODY   65536
@@ -788,8 +789,7 @@ ngx_http_predictive_api_status(ngx_http_predictive_api_t *api)
 
     ngx_http_predictive_api_forecaster(api);
 
-    ngx_http_predictive_json_open(json, "stores", '{');
-    ngx_http_predictive_json_close(json, '}');
+    ngx_http_predictive_stores_json(api->main, json);
 
     ngx_http_predictive_json_open(json, "memory", '{');
     ngx_http_predictive_json_open(json, "zones", '{');

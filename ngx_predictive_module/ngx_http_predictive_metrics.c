@@ -9,6 +9,7 @@
 #include <nginx.h>
 
 #include "ngx_http_predictive_api.h"
+#include "ngx_http_predictive_redis.h"
 
 
 #define NGX_HTTP_PREDICTIVE_PREFIX  "nginx_predictive_"
@@ -108,6 +109,7 @@ ngx_http_predictive_metrics(ngx_http_predictive_api_t *api)
     ngx_http_predictive_metrics_gauges(api);
     ngx_http_predictive_metrics_blocks(api);
     ngx_http_predictive_metrics_forecaster(api);
+    ngx_http_predictive_stores_metrics(api->main, &api->json);
 }
 
 

@@ -8,6 +8,7 @@
 
 
 #include "ngx_http_predictive_module.h"
+#include "ngx_http_predictive_redis.h"
 
 
 /* A text with variables, and where it was written. */
@@ -129,7 +130,7 @@ static ngx_command_t  ngx_http_predictive_commands[] = {
 
     { ngx_string("predictive_store"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_BLOCK|NGX_CONF_TAKE1,
-      ngx_http_predictive_later,
+      ngx_http_predictive_store,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
@@ -475,7 +476,7 @@ ngx_http_predictive_init(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
-    if (pmcf->zones.nelts
+    if ((pmcf->zones.nelts || pmcf->stores.nelts)
         && ngx_http_predictive_control_add(cf, pmcf) != NGX_OK)
     {
         return NGX_ERROR;

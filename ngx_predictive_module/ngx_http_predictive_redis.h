@@ -65,7 +65,7 @@ struct ngx_http_predictive_store_s {
     ngx_msec_t                       connect_timeout;
 
     ngx_array_t                      servers;     /* ngx_http_predictive_
-                                                   * server_t; see _redis.c */
+                                                   * server_t */
     ngx_str_t                        master;      /* name for the sentinels */
     ngx_str_t                        username;
     ngx_str_t                        password;
@@ -87,8 +87,7 @@ struct ngx_http_predictive_store_s {
     ngx_http_predictive_store_sh_t  *sh;          /* statistics, shared */
 
     ngx_http_predictive_topology_t  *topology;    /* per process */
-    unsigned                         used:1;      /* a zone or pool has it:
-                                                   * workers connect */
+    unsigned                         used:1;      /* a zone or pool has it */
 };
 
 

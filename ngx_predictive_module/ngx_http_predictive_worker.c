@@ -14,6 +14,8 @@
 #include <ngx_event.h>
 #include <ngx_http_predictive_module.h>
 
+#include "ngx_http_predictive_redis.h"
+
 #include <pthread.h>
 #include <stdarg.h>
 #include <sys/eventfd.h>
@@ -322,6 +324,10 @@ ngx_http_predictive_init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
+    if (ngx_http_predictive_stores_init(w->pmcf, cycle, w->slot) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     ngx_http_predictive_raise(w->control, w->generation);
 
     if (ngx_http_predictive_start(w, cycle) != NGX_OK) {
@@ -350,6 +356,8 @@ ngx_http_predictive_exit_process(ngx_cycle_t *cycle)
     }
 
     w = pmcf->worker;
+
+    ngx_http_predictive_stores_exit(pmcf);
 
     if (w->running) {
         ngx_http_predictive_stop(w);
