@@ -688,11 +688,18 @@ ngx_http_predictive_init_store(ngx_conf_t *cf,
     name.len = zone->params.store.len;
     name.data = (u_char *) zone->params.store.data;
 
-    ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                  "unknown predictive store \"%V\" in %s:%ui",
-                  &name, zone->file, zone->line);
+    zone->store = ngx_http_predictive_find_store(zone->main, &name);
 
-    return NGX_ERROR;
+    if (zone->store == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "unknown predictive store \"%V\" in %s:%ui",
+                      &name, zone->file, zone->line);
+        return NGX_ERROR;
+    }
+
+    zone->store->used = 1;
+
+    return NGX_OK;
 }
 
 

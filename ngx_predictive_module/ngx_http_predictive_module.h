@@ -60,6 +60,7 @@ typedef struct {
     prd_params_t               params;
     prd_policy_t               policy;       /* ready after postconfiguration */
     uint64_t                   burst_max;    /* of its limits, tokens */
+    ngx_http_predictive_store_t  *store;     /* NULL: this host alone */
 
     u_char                    *file;         /* where it was written */
     ngx_uint_t                 line;
