@@ -42,7 +42,7 @@
 #define PRD_LEASE_PROFILE     64       /* most bytes of a profile */
 
 #define PRD_LEASE_HEADER      8        /* bytes of a batch's ARGV[1] */
-#define PRD_LEASE_REQUEST     84       /* of an entry in ARGV[2] */
+#define PRD_LEASE_REQUEST     76       /* of an entry in ARGV[2] */
 #define PRD_LEASE_KEY         16       /* digits of a tag in a key's name */
 
 #define PRD_LEASE_KNOWN_MS    1000     /* an estimate refuses for that long */
@@ -117,8 +117,13 @@ typedef struct {
 /* The 16 digits of a tag in the name of its key, without terminator. */
 void prd_lease_key(uint64_t tag, char *hex);
 
-/* ARGV[1]: unit of the zone, live nodes.  ARGV[2]: entries, one by one. */
-void prd_lease_header(unsigned char *p, uint32_t unit, uint32_t nodes);
+/*
+ * ARGV[1]: what holds for all entries: the zone's unit, the live nodes, and
+ * whether the zone learns (else nobody takes the counts).  ARGV[2]: the
+ * entries, one by one.
+ */
+void prd_lease_header(unsigned char *p, const prd_view_t *view,
+    const prd_policy_t *policy);
 void prd_lease_pack(unsigned char *p, const prd_lease_request_t *req);
 void prd_lease_unpack(const unsigned char *p, prd_lease_request_t *req);
 
@@ -216,14 +221,22 @@ void prd_lease_timeout(prd_view_t *view, const prd_policy_t *policy,
     uint32_t now_ms);
 
 /*
- * The late reply to an entry after its time-out, or to one whose owner is
- * gone: tokens that the store has debited for it cancel the debt or are
- * held.  admitted: the request was let through here (paid as debt).
- * *due is filled, and PRD_OK returned, when somebody must look after them.
+ * The same for an entry whose owner is gone (the client went away): only the
+ * debt that it carried is owed again.
  */
-prd_rc_t prd_lease_late(prd_view_t *view, const prd_policy_t *policy,
-    const prd_lease_request_t *req, const prd_lease_reply_t *reply,
-    unsigned admitted, uint32_t now_ms, prd_due_t *due);
+void prd_lease_drop(prd_view_t *view, const prd_lease_request_t *req,
+    unsigned sent, uint32_t now_ms);
+
+/*
+ * A reply that nobody waits for.  dropped: prd_lease_timeout(), _drop() or
+ * _lost() has been called for the entry; admitted: the request was let
+ * through on timeout (it was paid as debt).  What the store has debited
+ * cancels the debt or is held.  PRD_OK: *due is filled, somebody must look
+ * after it.
+ */
+prd_rc_t prd_lease_late(prd_view_t *view, const prd_lease_request_t *req,
+    const prd_lease_reply_t *reply, unsigned dropped, unsigned admitted,
+    uint32_t now_ms, prd_due_t *due);
 
 /* PRD_OK: charged; PRD_DECLINED: refused, by the pool or in a race. */
 prd_rc_t prd_lease_charge(prd_view_t *view, const prd_policy_t *policy,
