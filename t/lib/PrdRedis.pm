@@ -155,11 +155,17 @@ sub cli {
 
     local $ENV{REDISCLI_AUTH} = $self->{password} if $self->{password};
 
-    my ($exit, $out) = $self->{t}->run(
-        PrdTest::which('redis-cli') || 'redis-cli', '-h', '127.0.0.1',
-        '-p', $self->{port}, @tls, @args);
+    # not $t->run(), which is of one process
 
-    chomp $out;
+    open my $fh, '-|', PrdTest::which('redis-cli') || 'redis-cli', '-h',
+        '127.0.0.1', '-p', $self->{port}, @tls, @args
+        or die "redis-cli: $!\n";
+
+    local $/;
+    my $out = <$fh> // '';
+
+    close $fh;
+    $out =~ s/\n\z//;          # not chomp: $/ is undefined
 
     return $out;
 }
