@@ -541,6 +541,7 @@ ngx_http_predictive_problem(prd_reason_e reason)
     switch (reason) {
 
     case PRD_REASON_SCARCE:
+    case PRD_REASON_STORE:
     case PRD_REASON_ZONE_FULL:
         return &ngx_http_predictive_reduced_capacity;
 

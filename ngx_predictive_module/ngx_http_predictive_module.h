@@ -36,6 +36,9 @@
 typedef struct ngx_http_predictive_main_conf_s
     ngx_http_predictive_main_conf_t;
 typedef struct ngx_http_predictive_store_s  ngx_http_predictive_store_t;
+typedef struct ngx_http_predictive_lease_s  ngx_http_predictive_lease_t;
+typedef struct ngx_http_predictive_batch_s  ngx_http_predictive_batch_t;
+typedef struct ngx_http_predictive_query_s  ngx_http_predictive_query_t;
 
 
 /* A `predictive_zone`; shm_zone->data points here. */
@@ -69,6 +72,8 @@ typedef struct {
      * init_process; the thread uses the same view but for `credit` */
     prd_view_t                 view;
     prd_forecaster_t          *forecaster;
+    ngx_http_predictive_lease_t  *lease;     /* questions to the store; see
+                                              * _lease.c */
 
     unsigned                   fresh:1;      /* not inherited: may load state */
     unsigned                   variable:1;   /* more than the key must be
@@ -134,6 +139,8 @@ typedef struct {
 
 typedef struct {
     ngx_http_predictive_limit_t  *limit;
+    ngx_http_predictive_query_t  *queries[2]; /* to its store: of the
+                                              * client, of its newcomer key */
     prd_ask_t                     ask;
     prd_answer_t                  answer;
 } ngx_http_predictive_part_t;
@@ -157,10 +164,15 @@ typedef struct {
     ngx_uint_t                    headers;    /* predictive_headers in force */
     ngx_http_log_handler_pt       log_handler; /* the request's own, while a
                                               * line of ours is written */
+    ngx_http_request_t           *request;    /* parked, until it is back in
+                                              * the handler */
+    ngx_uint_t                    waiting;    /* answers to come */
+    ngx_queue_t                   queue;      /* of those to be woken */
     unsigned                      dry_run:1;
     unsigned                      refused:1;  /* the answer is ours */
     unsigned                      told:1;     /* the fields are added */
     unsigned                      settled:1;  /* charge or unlearn is done */
+    unsigned                      waking:1;   /* in a queue of these */
 } ngx_http_predictive_ctx_t;
 
 
@@ -190,6 +202,10 @@ ngx_int_t ngx_http_predictive_variable_index(ngx_conf_t *cf,
 
 ngx_int_t ngx_http_predictive_handler(ngx_http_request_t *r);
 ngx_int_t ngx_http_predictive_log_handler(ngx_http_request_t *r);
+
+/* All its answers are there: the parked request goes on.  It, and all that
+ * hangs on its connection, may be gone afterwards. */
+void ngx_http_predictive_wake(ngx_http_predictive_ctx_t *ctx);
 
 /* NULL when no limit of ours has seen this request (or its parent) */
 ngx_http_predictive_ctx_t *ngx_http_predictive_get_ctx(ngx_http_request_t *r);
@@ -280,6 +296,29 @@ ngx_uint_t ngx_http_predictive_check(ngx_http_predictive_zone_t *zone,
  */
 ngx_int_t ngx_http_predictive_keep_lease(
     ngx_http_predictive_main_conf_t *pmcf, ngx_uint_t fsync);
+
+
+/* _lease.c: requests and zones of a store */
+
+/*
+ * As ngx_http_predictive_decide(), where a limit has a store.  NGX_AGAIN: it
+ * is being asked, the caller parks the request; it is woken at the latest when
+ * the store's `wait` is over.
+ */
+ngx_int_t ngx_http_predictive_store_decide(ngx_http_predictive_ctx_t *ctx);
+
+/* A parked request has ended: its answers are nobody's. */
+void ngx_http_predictive_store_abandon(ngx_http_predictive_ctx_t *ctx);
+
+/* As prd_settle(), of a part whose zone has a store. */
+void ngx_http_predictive_store_settle(ngx_http_predictive_part_t *part,
+    uint32_t cost);
+
+/* In a worker, when its zones are attached and its stores are there; before
+ * its stores end. */
+ngx_int_t ngx_http_predictive_leases_init(
+    ngx_http_predictive_main_conf_t *pmcf, ngx_cycle_t *cycle);
+void ngx_http_predictive_leases_exit(ngx_http_predictive_main_conf_t *pmcf);
 
 
 /* _state.c: predictive_state PATH [interval=T] */

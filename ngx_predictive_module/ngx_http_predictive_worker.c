@@ -320,11 +320,10 @@ ngx_http_predictive_init_process(ngx_cycle_t *cycle)
 
     ngx_http_predictive_claim_slot(w);
 
-    if (ngx_http_predictive_attach(w, cycle) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    if (ngx_http_predictive_stores_init(w->pmcf, cycle, w->slot) != NGX_OK) {
+    if (ngx_http_predictive_attach(w, cycle) != NGX_OK
+        || ngx_http_predictive_stores_init(pmcf, cycle, w->slot) != NGX_OK
+        || ngx_http_predictive_leases_init(pmcf, cycle) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -357,6 +356,7 @@ ngx_http_predictive_exit_process(ngx_cycle_t *cycle)
 
     w = pmcf->worker;
 
+    ngx_http_predictive_leases_exit(pmcf);
     ngx_http_predictive_stores_exit(pmcf);
 
     if (w->running) {
