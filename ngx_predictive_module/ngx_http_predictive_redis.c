@@ -1096,8 +1096,8 @@ ngx_http_predictive_link_setup(ngx_http_predictive_link_t *link)
     link->heard_ms = ngx_current_msec;
 
     if (store->password.len && (!link->sentinel || link->nauth)) {
-        n = 0;
-        ngx_str_set(&argv[n++], "AUTH");
+        n = 1;
+        ngx_str_set(&argv[0], "AUTH");
 
         if (store->username.len) {
             argv[n++] = store->username;

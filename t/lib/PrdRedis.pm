@@ -333,6 +333,8 @@ sub sentinel {
     my $replica = $class->new($t, $n + 1, args => [
         '--replicaof', '127.0.0.1', $master->port, @{ $opt{args} || [] } ]);
 
+    $_->{password} = $opt{password} for $master, $replica;
+
     wait_until(10, sub {
         ($replica->info('replication')->{master_link_status} || '') eq 'up'
     }) or die "the replica does not follow\n";
