@@ -87,6 +87,7 @@ typedef struct {
 
 typedef struct ngx_http_predictive_worker_s  ngx_http_predictive_worker_t;
 typedef struct ngx_http_predictive_state_s   ngx_http_predictive_state_t;
+typedef struct ngx_http_predictive_share_s   ngx_http_predictive_share_t;
 
 
 struct ngx_http_predictive_main_conf_s {
@@ -96,6 +97,8 @@ struct ngx_http_predictive_main_conf_s {
                                               * NULL without zones */
     ngx_http_predictive_worker_t  *worker;   /* per process; see _worker.c */
     ngx_http_predictive_state_t   *state;    /* NULL: no predictive_state */
+    ngx_http_predictive_share_t   *share;    /* per process; NULL: no zone has
+                                              * a store */
 
     ngx_array_t                    limits;   /* ngx_http_predictive_loc_conf_t
                                               * that have own `predictive` */
@@ -298,6 +301,25 @@ ngx_int_t ngx_http_predictive_keep_lease(
     ngx_http_predictive_main_conf_t *pmcf, ngx_uint_t fsync);
 
 
+/* This node's name in stores, of the master's life; not 0. */
+uint64_t ngx_http_predictive_node(ngx_http_predictive_main_conf_t *pmcf);
+
+/* Does this worker's thread learn for all? */
+ngx_uint_t ngx_http_predictive_hosting(ngx_http_predictive_main_conf_t *pmcf);
+
+/*
+ * In the worker whose thread learns: keeps it from learned records and pooled
+ * tables for the moment.  NGX_AGAIN: it is at them; NGX_DECLINED: another
+ * process learns by now.
+ */
+ngx_int_t ngx_http_predictive_learn_lock(
+    ngx_http_predictive_main_conf_t *pmcf);
+void ngx_http_predictive_learn_unlock(ngx_http_predictive_main_conf_t *pmcf);
+
+/* In the thread: waits for the worker, which is done in no time. */
+void ngx_http_predictive_learn_hold(ngx_http_predictive_main_conf_t *pmcf);
+
+
 /* _lease.c: requests and zones of a store */
 
 /*
@@ -319,6 +341,14 @@ void ngx_http_predictive_store_settle(ngx_http_predictive_part_t *part,
 ngx_int_t ngx_http_predictive_leases_init(
     ngx_http_predictive_main_conf_t *pmcf, ngx_cycle_t *cycle);
 void ngx_http_predictive_leases_exit(ngx_http_predictive_main_conf_t *pmcf);
+
+
+/* _share.c: what a node does for the zones that have a store */
+
+ngx_int_t ngx_http_predictive_share_init(
+    ngx_http_predictive_main_conf_t *pmcf, ngx_cycle_t *cycle);
+void ngx_http_predictive_share_stop(ngx_http_predictive_main_conf_t *pmcf);
+void ngx_http_predictive_share_exit(ngx_http_predictive_main_conf_t *pmcf);
 
 
 /* _state.c: predictive_state PATH [interval=T] */
