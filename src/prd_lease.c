@@ -228,15 +228,24 @@ prd_lease_hold(prd_view_t *view, prd_lease_t *l, uint32_t units,
 }
 
 
-static inline int
-prd_lease_enough(prd_lease_t *l, uint32_t cost, uint32_t now_ms)
+/* What is held and not void. */
+
+static inline uint32_t
+prd_lease_in_hand(prd_lease_t *l, uint32_t now_ms)
 {
     uint64_t  word;
 
     word = prd_lease_load(&l->held);
 
-    return prd_word_level(word) >= cost
-           && prd_elapsed(prd_word_ms(word), now_ms) <= PRD_LEASE_VOID_MS;
+    return prd_elapsed(prd_word_ms(word), now_ms) <= PRD_LEASE_VOID_MS
+           ? prd_word_level(word) : 0;
+}
+
+
+static inline int
+prd_lease_enough(prd_lease_t *l, uint32_t cost, uint32_t now_ms)
+{
+    return prd_lease_in_hand(l, now_ms) >= cost;
 }
 
 
@@ -1426,7 +1435,7 @@ prd_lease_ask(prd_view_t *view, const prd_policy_t *policy,
     req->cost = answer->cost;
 
     if (answer->mode == PRD_LEASE_LEASE && answer->cost) {
-        held = prd_word_level(prd_lease_load(&l->held));
+        held = prd_lease_in_hand(l, ask->now_ms);
         pace = prd_word_level(prd_lease_load(&l->pace));
 
         req->want = prd_lease_want(pace, held, due.quantum);
@@ -1505,7 +1514,7 @@ prd_lease_hear(prd_view_t *view, const prd_lease_request_t *req,
      * loads and here is one request, until the next reply.
      */
 
-    held = prd_word_level(prd_lease_load(&l->held));
+    held = prd_lease_in_hand(l, now_ms);
     debt = prd_word_level(prd_lease_load(&l->debt));
 
     level = reply->level > held ? reply->level - held : 0;
@@ -1696,19 +1705,31 @@ prd_lease_timeout(prd_view_t *view, const prd_policy_t *policy,
 }
 
 
+/* Does another item look after the key? */
+
+static int
+prd_lease_watched(prd_lease_t *l, const prd_due_t *due, uint32_t now_ms)
+{
+    uint32_t  watch;
+
+    watch = prd_lease_load32(&l->watch_ms);
+
+    return watch && watch != due->watched && (int32_t) (watch - now_ms) > 0;
+}
+
+
 /* What is in hand, or what is under way, needs one that looks after it. */
 
 static prd_rc_t
 prd_lease_keep(prd_view_t *view, prd_due_t *due, uint32_t now_ms)
 {
-    uint32_t      watch, ms, idle, limit;
+    uint32_t      ms, idle, limit;
     uint64_t      held, debt;
     prd_lease_t  *l;
 
     l = &view->leases[due->slot];
-    watch = prd_lease_load32(&l->watch_ms);
 
-    if (watch && watch != due->watched && (int32_t) (watch - now_ms) > 0) {
+    if (prd_lease_watched(l, due, now_ms)) {
         return PRD_DECLINED;
     }
 
@@ -1719,9 +1740,7 @@ prd_lease_keep(prd_view_t *view, prd_due_t *due, uint32_t now_ms)
         && prd_lease_load(&l->work) >> 32 == 0
         && prd_lease_load(&l->refused) == 0)
     {
-        if (watch == due->watched) {
-            prd_lease_store32(&l->watch_ms, 0);
-        }
+        prd_lease_store32(&l->watch_ms, 0);
 
         return PRD_DECLINED;
     }
@@ -1840,8 +1859,11 @@ prd_lease_tick(prd_view_t *view, prd_due_t *due, uint32_t now_ms,
     /* nobody else need look while the answer is awaited */
 
     prd_lease_store32(&l->queued_ms, now_ms | 1);
-    due->watched = (now_ms + 2 * PRD_LEASE_WATCH_MS) | 1;
-    prd_lease_store32(&l->watch_ms, due->watched);
+
+    if (!prd_lease_watched(l, due, now_ms)) {
+        due->watched = (now_ms + 2 * PRD_LEASE_WATCH_MS) | 1;
+        prd_lease_store32(&l->watch_ms, due->watched);
+    }
 
     return PRD_OK;
 }
