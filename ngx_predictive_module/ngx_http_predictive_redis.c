@@ -22,6 +22,7 @@
 
 
 #define NGX_HTTP_PREDICTIVE_READ  16384
+#define NGX_HTTP_PREDICTIVE_LINE  160
 
 
 static ngx_http_predictive_command_t *ngx_http_predictive_command_create(
@@ -88,6 +89,10 @@ static void ngx_http_predictive_link_fail(ngx_http_predictive_link_t *link,
     ngx_err_t err, const char *why, ngx_str_t *text);
 static void ngx_http_predictive_link_say(ngx_http_predictive_link_t *link,
     ngx_str_t *text);
+static ngx_uint_t ngx_http_predictive_link_heard(
+    ngx_http_predictive_link_t *link, ngx_str_t *text);
+static ngx_str_t ngx_http_predictive_link_clean(ngx_str_t *text,
+    u_char *line, size_t size);
 static u_char *ngx_http_predictive_link_log(ngx_log_t *log, u_char *buf,
     size_t len);
 
@@ -1852,6 +1857,12 @@ ngx_http_predictive_link_timer(ngx_event_t *ev)
         ngx_http_predictive_link_watch(link);
         return;
 
+    case NGX_HTTP_PREDICTIVE_LINK_HANDSHAKE:
+
+        ngx_http_predictive_link_fail(link, NGX_ETIMEDOUT,
+                                      "failed in the TLS handshake", NULL);
+        return;
+
     default:
 
         ngx_http_predictive_link_fail(link, NGX_ETIMEDOUT,
@@ -1955,26 +1966,36 @@ static void
 ngx_http_predictive_link_break(ngx_http_predictive_link_t *link,
     ngx_err_t err, const char *why, ngx_str_t *text)
 {
+    u_char                           line[NGX_HTTP_PREDICTIVE_LINE];
+    ngx_str_t                        s;
     ngx_queue_t                     *q;
     ngx_http_predictive_command_t   *command;
     ngx_http_predictive_topology_t  *topology;
 
     topology = link->topology;
 
-    if (text && text->len) {
-        if (!link->failed) {
-            ngx_http_predictive_link_say(link, text);
-        }
-    }
-
-    if (!link->failed) {
+    if (topology->closing || link->retired) {
         link->failed = 1;
 
-        if (!topology->closing && !link->retired) {
+    } else if (!link->failed) {
+        link->failed = 1;
+
+        if (text && text->len) {
+            (void) ngx_http_predictive_link_heard(link, text);
+            s = ngx_http_predictive_link_clean(text, line, sizeof(line));
+
+            ngx_log_error(NGX_LOG_ERR, topology->log, err,
+                          "predictive store \"%V\": server %V %s: \"%V\"",
+                          &topology->store->name, &link->name, why, &s);
+
+        } else {
             ngx_log_error(NGX_LOG_ERR, topology->log, err,
                           "predictive store \"%V\": server %V %s",
                           &topology->store->name, &link->name, why);
         }
+
+    } else if (text && text->len) {
+        ngx_http_predictive_link_say(link, text);
     }
 
     if (link->breaker != NGX_HTTP_PREDICTIVE_BREAKER_OPEN) {
@@ -2196,36 +2217,67 @@ static void
 ngx_http_predictive_link_say(ngx_http_predictive_link_t *link,
     ngx_str_t *text)
 {
-    u_char     *p, *last, *word, line[160];
-    ngx_str_t   s;
+    u_char     line[NGX_HTTP_PREDICTIVE_LINE];
+    ngx_str_t  s;
 
-    last = text->data + ngx_min(text->len, sizeof(line));
-    word = text->data;
-
-    while (word < last && *word > ' ' && *word < 0x7f) {
-        word++;
-    }
-
-    s.data = text->data;
-    s.len = ngx_min((size_t) (word - text->data), sizeof(link->said) - 1);
-
-    if (ngx_strncmp(link->said, s.data, s.len) == 0
-        && link->said[s.len] == '\0'
-        && ngx_current_msec - link->said_ms < 60000)
-    {
+    if (ngx_http_predictive_link_heard(link, text)) {
         return;
     }
 
-    ngx_memcpy(link->said, s.data, s.len);
-    link->said[s.len] = '\0';
+    s = ngx_http_predictive_link_clean(text, line, sizeof(line));
+
+    ngx_log_error(NGX_LOG_ERR, link->topology->log, 0,
+                  "predictive store \"%V\": server %V says \"%V\"",
+                  &link->topology->store->name, &link->name, &s);
+}
+
+
+/* The same first word within a minute?  It is remembered. */
+
+static ngx_uint_t
+ngx_http_predictive_link_heard(ngx_http_predictive_link_t *link,
+    ngx_str_t *text)
+{
+    size_t  len;
+
+    for (len = 0; len < text->len && len < sizeof(link->said) - 1; len++) {
+        if (text->data[len] <= ' ' || text->data[len] >= 0x7f) {
+            break;
+        }
+    }
+
+    if (link->said[len] == '\0'
+        && ngx_strncmp(link->said, text->data, len) == 0
+        && ngx_current_msec - link->said_ms < 60000)
+    {
+        return 1;
+    }
+
+    ngx_memcpy(link->said, text->data, len);
+    link->said[len] = '\0';
     link->said_ms = ngx_current_msec;
 
-    /* "unknown command" quotes arguments: AUTH's, or keys */
+    return 0;
+}
 
-    for (p = text->data, s.data = line, s.len = 0; p < last; p++) {
+
+/* "unknown command" quotes arguments, which may be AUTH's or keys. */
+
+static ngx_str_t
+ngx_http_predictive_link_clean(ngx_str_t *text, u_char *line, size_t size)
+{
+    u_char     *p, *last;
+    ngx_str_t   s;
+
+    s.data = line;
+    s.len = 0;
+
+    last = text->data + ngx_min(text->len, size);
+
+    for (p = text->data; p < last; p++) {
 
         if (*p < ' ' || *p >= 0x7f
-            || (last - p > 10 && ngx_strncmp(p, ", with args", 11) == 0))
+            || (last - p >= 11 && ngx_strncmp(p, ", with args", 11) == 0))
         {
             break;
         }
@@ -2233,9 +2285,7 @@ ngx_http_predictive_link_say(ngx_http_predictive_link_t *link,
         s.data[s.len++] = *p;
     }
 
-    ngx_log_error(NGX_LOG_ERR, link->topology->log, 0,
-                  "predictive store \"%V\": server %V says \"%V\"",
-                  &link->topology->store->name, &link->name, &s);
+    return s;
 }
 
 
