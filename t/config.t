@@ -193,8 +193,6 @@ refused("predictive_dry_run $_;", qq(invalid value "$_")) for qw(yes 1);
 refused("predictive_headers $_;", qq(invalid value "$_")) for qw(on x);
 refused("predictive_problem $_;", qq(invalid value "$_")) for qw(yes draft);
 
-refused("predictive_store redis { server 127.0.0.1:6379; secret x; }",
-        '"predictive_store redis" is not supported yet');
 refused("predictive_pool main { capacity 10r/s; }",
         '"predictive_pool main" is not supported yet');
 refused("predictive_store redis;", 'directive "predictive_store" has no ope');

@@ -15,13 +15,16 @@ my $t = PrdTest->new;
 my $tls = PrdRedis->tls($t);
 my $dir = $tls->{dir};
 
-# the least that the module's commands need; see its README
+# a user as the reference has it
 
-my $acl = '+evalsha +eval +ping +select resetkeys ~prd:* +get +set +incrby';
+my ($acl) = PrdTest::slurp("$PrdTest::ROOT/ngx_predictive_module/README.md")
+            =~ /^user limiter on >PASSWORD (.*?)^```/ms;
+
+ok($acl, 'a user in the reference');
 
 my $plain = PrdRedis->new($t, 1, args => [
     '--requirepass', 'of default', '--user',
-    'limiter', 'on', '>of_limiter', '-@all', split(/ /, $acl) ]);
+    'limiter', 'on', '>of_limiter', split(' ', $acl) ]);
 my $secure = PrdRedis->new($t, 2, tls => $tls);
 my $mutual = PrdRedis->new($t, 3, tls => { %$tls, clients => 'yes' });
 my $socket = $t->dir . '/redis.sock';
@@ -93,7 +96,9 @@ server {
 }
 END
 
-my $incr = q{return redis.call('INCRBY', KEYS[1], ARGV[1])};
+my $incr = q{local n = (redis.call('GET', KEYS[1]) or 0) + ARGV[1] }
+           . q{redis.call('SET', KEYS[1], n) }
+           . q{redis.call('PEXPIRE', KEYS[1], 60000) return n};
 
 for my $name (sort keys %stores) {
     my ($server, $more, $what) = @{ $stores{$name} };
