@@ -430,6 +430,12 @@ ngx_http_predictive_pass_time(ngx_http_predictive_part_t *part)
     answer = &part->answer;
     t = &answer->terms;
 
+    /* nobody knows when the store is back */
+
+    if (answer->reason == PRD_REASON_STORE) {
+        return 1;
+    }
+
     level = answer->level;
     admitted = ngx_max(t->limit, t->free);
 

@@ -975,6 +975,7 @@ prd_lease_try(prd_view_t *view, const prd_policy_t *policy,
 
     (void) prd_step_prepare(view, policy, ask, answer);
 
+    answer->level = 0;
     answer->ask = answer->due = answer->away = 0;
     answer->paid[0] = answer->paid[1] = PRD_PAID_NOT;
     answer->mode = (uint8_t) mode;
