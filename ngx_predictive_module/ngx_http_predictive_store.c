@@ -1008,6 +1008,10 @@ ngx_http_predictive_store_ssl(ngx_conf_t *cf,
     cln->handler = ngx_ssl_cleanup_ctx;
     cln->data = store->ssl;
 
+    /* what could not be written may have moved when it is tried again */
+
+    SSL_CTX_set_mode(store->ssl->ctx, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+
     /* nginx's own messages know no line */
 
     if (block->ssl_certificate.len) {

@@ -9,6 +9,7 @@ use lib "$FindBin::Bin/lib";
 use PrdRedis;
 use PrdTest qw(wait_until);
 use Test::More;
+use Time::HiRes qw(sleep);
 
 
 my $t = PrdTest->new;
@@ -149,5 +150,28 @@ $r = PrdRedis::ask($t, '/verified', command => 'SET,big,' . 'x' x 3000,
 is($r->{ok}, 300, 'much at once through TLS');
 $r = PrdRedis::ask($t, '/verified', command => 'GET,big', n => 2000);
 is($r->{ok}, 2000, 'and back');
+
+# ... and when it cannot be written for a while
+
+$secure->freeze;
+
+my @connections = map {
+    my $c = $t->connect;
+
+    $c->send($c->format('GET', '/verified?n=340&late=1&timeout=20000&command='
+                               . 'SET,big,' . 'x' x 3000));
+    $c;
+} 1 .. 4;
+
+sleep 0.3 * $PrdTest::SLOW;
+$secure->thaw;
+
+my $ok = 0;
+
+for my $c (@connections) {
+    $ok += $1 if $c->response('GET', 20)->{body} =~ / ok=(\d+)/;
+}
+
+is($ok, 1360, 'much more when the server sleeps');
 
 done_testing();

@@ -28,7 +28,7 @@ sub module {
     my $module = $ENV{PRD_MODULE}
                  || "$PrdTest::ROOT/build/ngx_http_predictive_module.so";
 
-    return dirname(abs_path($module)) . '/ngx_http_prdtest_module.so';
+    return abs_path(dirname($module)) . '/ngx_http_prdtest_module.so';
 }
 
 
