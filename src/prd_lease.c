@@ -22,9 +22,10 @@
 #define PRD_PAID_ASKED  2             /* the store has debited it */
 #define PRD_PAID_DEBT   3
 
-#define PRD_LEASE_TAU_MS     4000     /* of the pace */
+#define PRD_LEASE_TAU_MS     8000     /* of the pace */
 #define PRD_LEASE_AHEAD_S    2        /* a grant lasts for that long, */
 #define PRD_LEASE_SPARE      3        /* and some requests longer */
+#define PRD_LEASE_REPORT_MS  2500     /* what was spent is told by then */
 #define PRD_LEASE_TIGHT_MS   100      /* unused for that long while the */
                                       /* bucket is low: given back */
 #define PRD_LEASE_QUEUE_MS   1000     /* whoever queued a key and did not */
@@ -1307,7 +1308,7 @@ prd_lease_due(prd_view_t *view, const prd_policy_t *policy,
 /*
  * Tokens to have in hand for a key of this pace: what it needs until a renewal
  * has surely come, and a few more, since requests come in no even order.  Who
- * comes less than every three seconds is asked for each time.
+ * comes less than every seven seconds is asked for each time.
  */
 
 static uint32_t
@@ -1317,7 +1318,7 @@ prd_lease_want(uint32_t pace, uint32_t held, uint32_t quantum)
 
     quantum = quantum ? quantum : 1;
 
-    if ((uint64_t) pace * 10 < (uint64_t) quantum * 3) {
+    if ((uint64_t) pace * 20 < (uint64_t) quantum * 3) {
         return 0;
     }
 
@@ -1338,7 +1339,7 @@ prd_lease_idle(uint32_t pace, uint32_t quantum)
 {
     uint64_t  ms;
 
-    ms = pace ? (uint64_t) quantum * 4000 / pace : PRD_LEASE_IDLE_MS;
+    ms = pace ? (uint64_t) quantum * 7000 / pace : PRD_LEASE_IDLE_MS;
     ms = prd_max(ms, PRD_LEASE_IDLE_MS);
 
     return (uint32_t) prd_min(ms, PRD_LEASE_IDLE_MOST);
@@ -1493,7 +1494,9 @@ prd_lease_hear(prd_view_t *view, const prd_lease_request_t *req,
         grant = prd_min(reply->grant, req->want);
         prd_lease_hold(view, l, grant, now_ms);
         prd_lease_count(view, PRD_CNT_LEASE_DEBITED, grant);
-        prd_lease_store32(&l->grant, grant);
+
+        /* renewed when half of this is gone */
+        prd_lease_store32(&l->grant, prd_lease_in_hand(l, now_ms));
     }
 
     /* the backlog: of all nodes, or what came here alone, if more */
@@ -1814,7 +1817,7 @@ prd_lease_tick(prd_view_t *view, prd_due_t *due, uint32_t now_ms,
 
     report = prd_word_level(prd_lease_load(&l->debt)) != 0
              || ((word >> 32 || prd_lease_load(&l->refused))
-                 && (leaving || age >= PRD_LEASE_KNOWN_MS));
+                 && (leaving || age >= PRD_LEASE_REPORT_MS));
 
     back = 0;
 

@@ -126,7 +126,7 @@ typedef struct {
                                        /* since the last report */
     prd_word_t        pace;            /* u32 ms of the last report | u32 */
                                        /* units per second, smoothed */
-    _Atomic uint32_t  grant;           /* the last one */
+    _Atomic uint32_t  grant;           /* held after the last one */
     _Atomic uint32_t  seen_ms;         /* of the last reply; 0: none yet */
     _Atomic uint32_t  queued_ms;       /* a look is due or a report is under */
                                        /* way since; 0: none */
