@@ -424,6 +424,10 @@ ngx_http_predictive_store_line(ngx_conf_t *cf, ngx_command_t *dummy,
         return NGX_CONF_OK;
     }
 
+    if (rv == NGX_CONF_ERROR) {
+        return rv;
+    }
+
     if (*rv == '\0') {
 
         /* what a password looks like is nobody's business */
@@ -441,10 +445,8 @@ ngx_http_predictive_store_line(ngx_conf_t *cf, ngx_command_t *dummy,
         return NGX_CONF_ERROR;
     }
 
-    if (rv != NGX_CONF_ERROR) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"%V\" directive %s",
-                           &value[0], rv);
-    }
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"%V\" directive %s",
+                       &value[0], rv);
 
     return NGX_CONF_ERROR;
 }

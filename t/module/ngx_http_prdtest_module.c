@@ -219,7 +219,7 @@ ngx_http_prdtest_script(ngx_str_t *body)
         }
     }
 
-    p = i < 16 ? ngx_alloc(body->len, ngx_cycle->log) : NULL;
+    p = i < 16 ? ngx_pnalloc(ngx_cycle->pool, body->len) : NULL;
 
     if (p == NULL) {
         return NULL;
