@@ -432,9 +432,13 @@ prd_decide_parent(prd_view_t *view, const prd_policy_t *policy,
 }
 
 
-/* Finds, works out the terms, notes the demand; leaves the buckets alone. */
+/*
+ * Finds, works out the terms, notes the demand; leaves the buckets alone.
+ * Inlined into each of its few callers, which gcc would not do by itself: 2 %
+ * of a decision's instructions.
+ */
 
-static inline prd_entry_t *
+static inline __attribute__((always_inline)) prd_entry_t *
 prd_decide_prepare(prd_view_t *view, const prd_policy_t *policy,
     const prd_ask_t *ask, prd_answer_t *answer)
 {
