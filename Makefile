@@ -2,6 +2,8 @@
 
 MODULE       = ngx_http_predictive_module.so
 TOOL         = predictive-replay
+# calls of the module's own files, for tests; never installed
+TEST_MODULE  = ngx_http_prdtest_module.so
 
 BUILD        = build
 CC           = cc
@@ -104,7 +106,7 @@ NGX_ID      := $(shell echo "$(NGINX_SRC) $(NGX_FLAGS) $(CC)" \
 NGX          = $(OUT)/nginx-$(NGX_ID)
 NGX_MAKE     = $(MAKE) -s -C $(NGX) -f objs/Makefile
 
-$(NGX)/objs/Makefile: config tools/configure-nginx
+$(NGX)/objs/Makefile: config t/module/config tools/configure-nginx
 	@test -d "$(NGINX_SRC)/src/core" || { echo >&2 "$(NGINX_SRC) is no tree\
 	 of nginx: run tools/setup build (it installs nginx-dev), or say\
 	 NGINX_SRC=DIR"; exit 1; }
@@ -112,7 +114,8 @@ $(NGX)/objs/Makefile: config tools/configure-nginx
 	$(Q)tools/configure-nginx $(abspath $(NGINX_SRC)) $(NGX) $(NGX_FLAGS) \
 	    --with-cc='$(CC)' --with-ld-opt='$(LDFLAGS) $(if $(LTO),-O2 $(LTO))' \
 	    --with-cc-opt='-std=gnu11 $(NGX_OPT) $(MAP)' \
-	    --add-dynamic-module=$(CURDIR)
+	    --add-dynamic-module=$(CURDIR) \
+	    --add-dynamic-module=$(CURDIR)/t/module
 
 # not by hand: `module` asks nginx's Makefile, which knows what is out of date
 
@@ -122,9 +125,10 @@ module: $(NGX)/objs/Makefile
 	$(Q)if nm -D --undefined-only $(NGX)/objs/$(MODULE) \
 	    | grep -E ' (prd_|ngx_http_predictive_)'; then \
 	    echo "no source in config defines these" >&2; exit 1; fi
-	$(Q)cmp -s $(NGX)/objs/$(MODULE) $(OUT)/$(MODULE) \
-	    || { cp $(NGX)/objs/$(MODULE) $(OUT)/$(MODULE).new \
-	         && mv $(OUT)/$(MODULE).new $(OUT)/$(MODULE); }
+	$(Q)for so in $(MODULE) $(TEST_MODULE); do \
+	    cmp -s $(NGX)/objs/$$so $(OUT)/$$so && continue; \
+	    cp $(NGX)/objs/$$so $(OUT)/$$so.new \
+	    && mv $(OUT)/$$so.new $(OUT)/$$so || exit 1; done
 
 # nginx itself, where NGINX_SRC has its sources and not just its headers
 .PHONY: nginx

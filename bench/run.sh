@@ -35,12 +35,14 @@ one() {
         decide)   "$bin/decide" "$@" ;;
         front)    perl "$here/front.pl" "$@" ;;
         replay)   perl "$here/replay.pl" "$bin" "$@" ;;
+        lease)    "$bin/lease" "$@" ;;
+        gateways) perl "$here/gateways.pl" "$bin" "$@" ;;
         thread)   perl "$here/thread.pl" "$bin" "$@" ;;
         limits)   "$bin/limits" "$@" && perl "$here/limits.pl" ;;
         shield)   perl "$here/shield.pl" "$@" ;;
         *)
             echo "usage: $0 [poison|frog|newcomer|farm [TRACE]|closing|decide|" \
-                 "front|replay|thread|limits|shield TRACE.lab]" >&2
+                 "front|lease|replay|thread|limits|shield TRACE.lab]" >&2
             exit 2
             ;;
     esac
@@ -53,7 +55,7 @@ fi
 
 failed=
 
-for name in closing decide front replay thread limits frog newcomer farm; do
+for name in closing decide front lease replay thread limits frog newcomer farm; do
     one "$name" || failed="$failed $name"
     echo
 done

@@ -14,6 +14,8 @@
 #include <nginx.h>
 
 #include "ngx_http_predictive_api.h"
+#include "ngx_http_predictive_redis.h"
+#include "prd_lease.h"
 
 
 #define NGX_HTTP_PREDICTIVE_API_BODY   65536
@@ -81,6 +83,8 @@ static void ngx_http_predictive_api_later(ngx_http_predictive_api_t *api);
 static void ngx_http_predictive_api_status(ngx_http_predictive_api_t *api);
 static void ngx_http_predictive_api_zones(ngx_http_predictive_api_t *api);
 static void ngx_http_predictive_api_one(ngx_http_predictive_api_t *api);
+static void ngx_http_predictive_api_books(ngx_http_predictive_json_t *json,
+    prd_view_t *view);
 static void ngx_http_predictive_api_top(ngx_http_predictive_api_t *api);
 
 static void ngx_http_predictive_api_build(ngx_http_predictive_json_t *json);
@@ -788,8 +792,7 @@ ngx_http_predictive_api_status(ngx_http_predictive_api_t *api)
 
     ngx_http_predictive_api_forecaster(api);
 
-    ngx_http_predictive_json_open(json, "stores", '{');
-    ngx_http_predictive_json_close(json, '}');
+    ngx_http_predictive_stores_json(api->main, json);
 
     ngx_http_predictive_json_open(json, "memory", '{');
     ngx_http_predictive_json_open(json, "zones", '{');
@@ -894,7 +897,9 @@ ngx_http_predictive_api_memory(ngx_http_predictive_json_t *json,
     ngx_http_predictive_json_uint(json, "slots",
                                   prd_zone_slots(&zone->view));
     ngx_http_predictive_json_uint(json, "slot_bytes",
-                                  sizeof(uint64_t) + sizeof(prd_entry_t));
+                                  sizeof(uint64_t) + sizeof(prd_entry_t)
+                                  + (zone->view.leases
+                                     ? sizeof(prd_lease_t) : 0));
     ngx_http_predictive_json_uint(json, "learned_bytes",
                                   sizeof(prd_learned_t));
     ngx_http_predictive_json_uint(json, "fixed", prd_zone_fixed_size());
@@ -1003,6 +1008,16 @@ ngx_http_predictive_api_summary(ngx_http_predictive_json_t *json,
         ngx_http_predictive_json_null(json, "pool");
     }
 
+    if (zone->store) {
+        ngx_http_predictive_json_open(json, "lease", '{');
+        ngx_http_predictive_json_uint(json, "nodes", (uint64_t) n.nodes);
+        ngx_http_predictive_json_number(json, "overshoot_bound", n.overshoot);
+        ngx_http_predictive_json_close(json, '}');
+
+    } else {
+        ngx_http_predictive_json_null(json, "lease");
+    }
+
     ngx_http_predictive_api_coverage(json, zone, &n);
     ngx_http_predictive_api_forecast(json, zone, &n);
     ngx_http_predictive_api_surge(json, z);
@@ -1023,7 +1038,8 @@ ngx_http_predictive_api_counters(ngx_http_predictive_json_t *json,
         { "scarce", PRD_CNT_SCARCE },
         { "quota", PRD_CNT_QUOTA },
         { "newcomer", PRD_CNT_NEWCOMER },
-        { "zone_full", PRD_CNT_ZONE_FULL }
+        { "zone_full", PRD_CNT_ZONE_FULL },
+        { "store", PRD_CNT_STORE }
     };
 
     for (i = 0; i < PRD_COUNTERS; i++) {
@@ -1062,7 +1078,8 @@ ngx_http_predictive_api_config(ngx_http_predictive_json_t *json,
     } texts[] = {
         { "charge", &p->charge },
         { "class", &p->class_ },
-        { "newcomer", &p->newcomer }
+        { "newcomer", &p->newcomer },
+        { "store", &p->store }
     };
 
     ngx_http_predictive_json_open(json, "config", '{');
@@ -1115,6 +1132,14 @@ ngx_http_predictive_api_config(ngx_http_predictive_json_t *json,
         s.len = texts[i].text->len;
         s.data = (u_char *) texts[i].text->data;
         ngx_http_predictive_json_string(json, texts[i].name, &s);
+    }
+
+    if (p->store.len) {
+        ngx_http_predictive_json_text(json, "sync",
+                                      p->sync == PRD_SYNC_STRICT ? "strict"
+                                                                 : "lease");
+    } else {
+        ngx_http_predictive_json_null(json, "sync");
     }
 
     ngx_http_predictive_json_close(json, '}');
@@ -1313,6 +1338,52 @@ ngx_http_predictive_api_check(ngx_http_predictive_api_t *api)
     ngx_http_predictive_json_uint(json, "faults", faults);
     ngx_http_predictive_json_uint(json, "clients", clients);
     ngx_http_predictive_json_uint(json, "claims", claims);
+
+    if (api->zone->store) {
+        ngx_http_predictive_api_books(json, &api->zone->view);
+    }
+
+    ngx_http_predictive_json_close(json, '}');
+}
+
+
+/*
+ * Where leased tokens went, in tokens.  Balanced: as many came as went, or are
+ * there, which holds while no request is under way.
+ */
+
+static void
+ngx_http_predictive_api_books(ngx_http_predictive_json_t *json,
+    prd_view_t *view)
+{
+    ngx_uint_t        i;
+    prd_rc_t          rc;
+    prd_lease_sums_t  sums;
+
+    const struct {
+        const char  *name;
+        uint64_t    *milli;
+    } members[] = {
+        { "debited", &sums.debited },
+        { "debt", &sums.debt },
+        { "refunded", &sums.refunded },
+        { "admitted", &sums.admitted },
+        { "returned", &sums.returned },
+        { "forfeited", &sums.forfeited },
+        { "held", &sums.held },
+        { "owed", &sums.owed }
+    };
+
+    rc = prd_lease_check(view, &sums);
+
+    ngx_http_predictive_json_open(json, "books", '{');
+
+    for (i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
+        ngx_http_predictive_json_number(json, members[i].name,
+                                        (double) *members[i].milli / 1000);
+    }
+
+    ngx_http_predictive_json_bool(json, "balanced", rc == PRD_OK);
     ngx_http_predictive_json_close(json, '}');
 }
 
@@ -1449,6 +1520,15 @@ ngx_http_predictive_api_numbers(ngx_http_predictive_zone_t *zone,
                                                     memory_order_relaxed),
                                (uint32_t) ngx_current_msec)
                   / PRD_POOL_FULL;
+    }
+
+    n->nodes = NAN;
+    n->overshoot = NAN;
+
+    if (zone->store) {
+        n->nodes = ngx_max(atomic_load_explicit(&z->nodes,
+                                                memory_order_relaxed), 1);
+        n->overshoot = n->nodes * prd_lease_bound(view) / z->unit;
     }
 
     n->actual = NAN;

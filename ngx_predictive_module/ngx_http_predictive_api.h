@@ -54,6 +54,9 @@ typedef struct {
     double    newcomer_depth;           /* tokens */
     double    capacity;                 /* tokens/s */
     double    fill;                     /* of the pool, -1..1 */
+    double    nodes;                    /* of a store, alive */
+    double    overshoot;                /* tokens: what all nodes may hold */
+                                        /* of one client */
     double    actual;                   /* last bin, tokens/s */
     double    forecast;                 /* of this bin */
     double    upper;                    /* its 95 % quantile */

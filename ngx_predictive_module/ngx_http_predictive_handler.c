@@ -15,6 +15,8 @@
 #define NGX_HTTP_PREDICTIVE_FULL_MS  60000
 
 
+static ngx_int_t ngx_http_predictive_verdict(ngx_http_request_t *r,
+    ngx_http_predictive_loc_conf_t *plcf, ngx_http_predictive_ctx_t *ctx);
 static ngx_int_t ngx_http_predictive_key(ngx_http_request_t *r,
     ngx_http_predictive_zone_t *zone, uint64_t *tag);
 static ngx_int_t ngx_http_predictive_ask_values(ngx_http_request_t *r,
@@ -39,7 +41,11 @@ static u_char *ngx_http_predictive_log_reason(ngx_http_request_t *r,
 
 static ngx_int_t ngx_http_predictive_wait(ngx_http_request_t *r,
     ngx_msec_t delay);
+static ngx_int_t ngx_http_predictive_watch(ngx_http_request_t *r);
 static void ngx_http_predictive_resume(ngx_http_request_t *r);
+static ngx_int_t ngx_http_predictive_park(ngx_http_request_t *r,
+    ngx_http_predictive_ctx_t *ctx);
+static void ngx_http_predictive_parked(ngx_http_request_t *r);
 
 static void ngx_http_predictive_settle(ngx_http_request_t *r,
     ngx_http_predictive_part_t *part);
@@ -50,7 +56,7 @@ ngx_http_predictive_handler(ngx_http_request_t *r)
 {
     uint64_t                         tag;
     ngx_int_t                        rc;
-    ngx_uint_t                       i;
+    ngx_uint_t                       i, stored;
     ngx_http_predictive_ctx_t       *ctx;
     ngx_http_predictive_part_t      *part;
     ngx_http_predictive_limit_t     *limits;
@@ -58,14 +64,30 @@ ngx_http_predictive_handler(ngx_http_request_t *r)
 
     plcf = ngx_http_get_module_loc_conf(r, ngx_http_predictive_module);
 
-    if (plcf->limits.nelts == 0
-        || ngx_http_predictive_get_ctx(r) != NULL)
-    {
+    if (plcf->limits.nelts == 0) {
         return NGX_DECLINED;
     }
 
-    ctx = NULL;
+    ctx = ngx_http_predictive_get_ctx(r);
+
+    if (ctx != NULL) {
+
+        /* a request that was parked comes here again with its answers */
+
+        if (ctx->request != r) {
+            return NGX_DECLINED;
+        }
+
+        if (ctx->waiting) {
+            return NGX_AGAIN;
+        }
+
+        ctx->request = NULL;
+
+        return ngx_http_predictive_verdict(r, plcf, ctx);
+    }
     limits = plcf->limits.elts;
+    stored = 0;
 
     for (i = 0; i < plcf->limits.nelts; i++) {
 
@@ -90,6 +112,8 @@ ngx_http_predictive_handler(ngx_http_request_t *r)
 
         part = &ctx->parts[ctx->nparts];
         part->limit = &limits[i];
+        part->queries[0] = NULL;
+        part->queries[1] = NULL;
         part->ask = limits[i].ask;
         part->ask.tag = tag;
         part->ask.now_ms = (uint32_t) ngx_current_msec;
@@ -106,6 +130,7 @@ ngx_http_predictive_handler(ngx_http_request_t *r)
             }
         }
 
+        stored |= (limits[i].zone->store != NULL);
         ctx->nparts++;
     }
 
@@ -118,7 +143,28 @@ ngx_http_predictive_handler(ngx_http_request_t *r)
 
     ctx->dry_run = plcf->dry_run;
 
-    ngx_http_predictive_decide(ctx);
+    if (stored) {
+
+        if (ngx_http_predictive_store_decide(ctx) == NGX_AGAIN) {
+            return ngx_http_predictive_park(r, ctx);
+        }
+
+    } else {
+        ngx_http_predictive_decide(ctx);
+    }
+
+    return ngx_http_predictive_verdict(r, plcf, ctx);
+}
+
+
+/* The limits have decided: what becomes of the request? */
+
+static ngx_int_t
+ngx_http_predictive_verdict(ngx_http_request_t *r,
+    ngx_http_predictive_loc_conf_t *plcf, ngx_http_predictive_ctx_t *ctx)
+{
+    ngx_uint_t  i;
+
     ngx_http_predictive_conclude(ctx);
 
     for (i = 0; i < ctx->nparts; i++) {
@@ -354,6 +400,7 @@ ngx_http_predictive_create_ctx(ngx_http_request_t *r, ngx_uint_t nparts)
     ngx_memzero(ctx, sizeof(ngx_http_predictive_ctx_t));
 
     ctx->cleanup = cln;
+    ctx->verdict = PRD_SKIPPED;
     ctx->parts = (ngx_http_predictive_part_t *) (ctx + 1);
 
     return ctx;
@@ -365,7 +412,11 @@ ngx_http_predictive_create_ctx(ngx_http_request_t *r, ngx_uint_t nparts)
 static void
 ngx_http_predictive_cleanup(void *data)
 {
-    (void) data;
+    ngx_http_predictive_ctx_t *ctx = data;
+
+    if (ctx->request) {
+        ngx_http_predictive_store_abandon(ctx);
+    }
 }
 
 
@@ -594,29 +645,109 @@ ngx_http_predictive_log_reason(ngx_http_request_t *r, ngx_http_request_t *sr,
 static ngx_int_t
 ngx_http_predictive_wait(ngx_http_request_t *r, ngx_msec_t delay)
 {
-    ngx_event_t  *rev, *wev;
+    ngx_event_t  *wev;
 
-    rev = r->connection->read;
-    wev = r->connection->write;
-
-    /* a client that goes away meanwhile is noticed */
-
-    if (rev->ready) {
-        ngx_post_event(rev, &ngx_posted_events);
-
-    } else {
-        if (ngx_handle_read_event(rev, 0) != NGX_OK) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
+    if (ngx_http_predictive_watch(r) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    r->read_event_handler = ngx_http_test_reading;
     r->write_event_handler = ngx_http_predictive_resume;
 
+    wev = r->connection->write;
     wev->delayed = 1;
     ngx_add_timer(wev, delay);
 
     return NGX_AGAIN;
+}
+
+
+/* A client that goes away meanwhile is noticed. */
+
+static ngx_int_t
+ngx_http_predictive_watch(ngx_http_request_t *r)
+{
+    ngx_event_t  *rev;
+
+    rev = r->connection->read;
+
+    if (rev->ready) {
+        ngx_post_event(rev, &ngx_posted_events);
+
+    } else if (ngx_handle_read_event(rev, 0) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    r->read_event_handler = ngx_http_test_reading;
+
+    return NGX_OK;
+}
+
+
+/*
+ * The request waits for answers of a store.  It has no timer of its own: the
+ * batch with its questions has one.
+ */
+
+static ngx_int_t
+ngx_http_predictive_park(ngx_http_request_t *r,
+    ngx_http_predictive_ctx_t *ctx)
+{
+    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "predictive: parked");
+
+    /* the connection of a background subrequest is its parent's */
+
+    if (!r->background && ngx_http_predictive_watch(r) != NGX_OK) {
+        ngx_http_predictive_store_abandon(ctx);
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ctx->request = r;
+    r->write_event_handler = ngx_http_predictive_parked;
+
+    return NGX_AGAIN;
+}
+
+
+static void
+ngx_http_predictive_parked(ngx_http_request_t *r)
+{
+    if (ngx_handle_write_event(r->connection->write, 0) != NGX_OK) {
+        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+    }
+}
+
+
+/* The preaccess handlers are run again; ours finds the answers. */
+
+void
+ngx_http_predictive_wake(ngx_http_predictive_ctx_t *ctx)
+{
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    r = ctx->request;
+    c = r->connection;
+
+    ngx_http_set_log_request(c->log, r);
+
+    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, c->log, 0, "predictive: answered");
+
+    if (!r->background && ngx_handle_read_event(c->read, 0) != NGX_OK) {
+        ctx->request = NULL;
+        ngx_http_finalize_request(r, NGX_HTTP_INTERNAL_SERVER_ERROR);
+        ngx_http_run_posted_requests(c);
+        return;
+    }
+
+    if (!r->background) {
+        r->read_event_handler = ngx_http_block_reading;
+    }
+
+    r->write_event_handler = ngx_http_core_run_phases;
+
+    ngx_http_core_run_phases(r);
+    ngx_http_run_posted_requests(c);
 }
 
 
@@ -669,7 +800,7 @@ ngx_http_predictive_log_handler(ngx_http_request_t *r)
 
     ctx = ngx_http_predictive_get_ctx(r);
 
-    if (ctx == NULL || ctx->settled) {
+    if (ctx == NULL || ctx->settled || ctx->shown == NULL) {
         return NGX_OK;
     }
 
@@ -705,6 +836,7 @@ static void
 ngx_http_predictive_settle(ngx_http_request_t *r,
     ngx_http_predictive_part_t *part)
 {
+    uint32_t                     cost;
     uint64_t                     n;
     prd_rc_t                     rc;
     prd_str_t                    value;
@@ -712,26 +844,31 @@ ngx_http_predictive_settle(ngx_http_request_t *r,
 
     zone = part->limit->zone;
 
-    /* empty: the hold stays, and is what the request cost */
-
     if (ngx_http_predictive_value(r, zone->charge, &value) != NGX_OK
         || value.len == 0)
     {
-        prd_settle(&zone->view, &zone->policy, &part->ask, &part->answer,
-                   part->answer.cost);
+        /* empty: the hold stays, and is what the request cost */
+
+        cost = part->answer.cost;
+
+    } else {
+        rc = prd_parse_milli(value, 1000000000000, &n);
+
+        if (rc == PRD_ERANGE) {
+            n = 1000000000000;
+
+        } else if (rc != PRD_OK) {
+            n = 0;
+            prd_zone_add(&zone->view, PRD_CNT_BAD_VALUE, 1);
+        }
+
+        cost = ngx_http_predictive_units(zone, n);
+    }
+
+    if (zone->store) {
+        ngx_http_predictive_store_settle(part, cost);
         return;
     }
 
-    rc = prd_parse_milli(value, 1000000000000, &n);
-
-    if (rc == PRD_ERANGE) {
-        n = 1000000000000;
-
-    } else if (rc != PRD_OK) {
-        n = 0;
-        prd_zone_add(&zone->view, PRD_CNT_BAD_VALUE, 1);
-    }
-
-    prd_settle(&zone->view, &zone->policy, &part->ask, &part->answer,
-               ngx_http_predictive_units(zone, n));
+    prd_settle(&zone->view, &zone->policy, &part->ask, &part->answer, cost);
 }

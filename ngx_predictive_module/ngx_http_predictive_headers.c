@@ -430,6 +430,12 @@ ngx_http_predictive_pass_time(ngx_http_predictive_part_t *part)
     answer = &part->answer;
     t = &answer->terms;
 
+    /* nobody knows when the store is back */
+
+    if (answer->reason == PRD_REASON_STORE) {
+        return 1;
+    }
+
     level = answer->level;
     admitted = ngx_max(t->limit, t->free);
 
@@ -541,6 +547,7 @@ ngx_http_predictive_problem(prd_reason_e reason)
     switch (reason) {
 
     case PRD_REASON_SCARCE:
+    case PRD_REASON_STORE:
     case PRD_REASON_ZONE_FULL:
         return &ngx_http_predictive_reduced_capacity;
 

@@ -9,6 +9,7 @@
 #include <nginx.h>
 
 #include "ngx_http_predictive_api.h"
+#include "ngx_http_predictive_redis.h"
 
 
 #define NGX_HTTP_PREDICTIVE_PREFIX  "nginx_predictive_"
@@ -71,6 +72,11 @@ static ngx_http_predictive_gauge_t  ngx_http_predictive_gauges[] = {
       ngx_http_predictive_offset(capacity) },
     { "pool_fill_ratio", "Level of the zone's pool, from -1 to 1.",
       ngx_http_predictive_offset(fill) },
+    { "nodes", "Hosts that share the zone's limits, as last known.",
+      ngx_http_predictive_offset(nodes) },
+    { "overshoot_bound", "Tokens of one client that all hosts together may "
+      "have leased: as much may be admitted above its limit.",
+      ngx_http_predictive_offset(overshoot) },
     { "actual_rps", "Admitted in the last closed bin, tokens per second.",
       ngx_http_predictive_offset(actual) },
     { "forecast_rps", "Forecast of the open bin, tokens per second.",
@@ -108,6 +114,7 @@ ngx_http_predictive_metrics(ngx_http_predictive_api_t *api)
     ngx_http_predictive_metrics_gauges(api);
     ngx_http_predictive_metrics_blocks(api);
     ngx_http_predictive_metrics_forecaster(api);
+    ngx_http_predictive_stores_metrics(api->main, &api->json);
 }
 
 

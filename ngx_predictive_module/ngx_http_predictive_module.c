@@ -8,6 +8,7 @@
 
 
 #include "ngx_http_predictive_module.h"
+#include "ngx_http_predictive_redis.h"
 
 
 /* A text with variables, and where it was written. */
@@ -37,8 +38,10 @@ static ngx_int_t ngx_http_predictive_add_handler(ngx_conf_t *cf,
 static ngx_int_t ngx_http_predictive_init_limits(ngx_conf_t *cf,
     ngx_http_predictive_main_conf_t *pmcf);
 static void ngx_http_predictive_init_limit(ngx_http_predictive_limit_t *limit);
-static void ngx_http_predictive_init_zones(ngx_conf_t *cf,
+static ngx_int_t ngx_http_predictive_init_zones(ngx_conf_t *cf,
     ngx_http_predictive_main_conf_t *pmcf);
+static ngx_int_t ngx_http_predictive_init_store(ngx_conf_t *cf,
+    ngx_http_predictive_zone_t *zone);
 
 static ngx_int_t ngx_http_predictive_check_texts(ngx_conf_t *cf,
     ngx_http_predictive_main_conf_t *pmcf);
@@ -127,7 +130,7 @@ static ngx_command_t  ngx_http_predictive_commands[] = {
 
     { ngx_string("predictive_store"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_BLOCK|NGX_CONF_TAKE1,
-      ngx_http_predictive_later,
+      ngx_http_predictive_store,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
@@ -379,6 +382,13 @@ ngx_http_predictive_create_main_conf(ngx_conf_t *cf)
         return NULL;
     }
 
+    if (ngx_array_init(&pmcf->stores, cf->pool, 2,
+                       sizeof(ngx_http_predictive_store_t *))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
     if (ngx_array_init(&pmcf->limits, cf->pool, 4,
                        sizeof(ngx_http_predictive_loc_conf_t *))
         != NGX_OK)
@@ -466,7 +476,7 @@ ngx_http_predictive_init(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
-    if (pmcf->zones.nelts
+    if ((pmcf->zones.nelts || pmcf->stores.nelts)
         && ngx_http_predictive_control_add(cf, pmcf) != NGX_OK)
     {
         return NGX_ERROR;
@@ -579,7 +589,9 @@ ngx_http_predictive_init_limits(ngx_conf_t *cf,
         }
     }
 
-    ngx_http_predictive_init_zones(cf, pmcf);
+    if (ngx_http_predictive_init_zones(cf, pmcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     for (i = 0; i < pmcf->limits.nelts; i++) {
         limits = levels[i]->limits.elts;
@@ -632,7 +644,7 @@ ngx_http_predictive_init_limit(ngx_http_predictive_limit_t *limit)
 }
 
 
-static void
+static ngx_int_t
 ngx_http_predictive_init_zones(ngx_conf_t *cf,
     ngx_http_predictive_main_conf_t *pmcf)
 {
@@ -644,6 +656,12 @@ ngx_http_predictive_init_zones(ngx_conf_t *cf,
     for (i = 0; i < pmcf->zones.nelts; i++) {
         zone = zones[i];
 
+        if (zone->params.store.len
+            && ngx_http_predictive_init_store(cf, zone) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
         prd_policy_init(&zone->policy, &zone->params, zone->burst_max);
 
         if (zone->params.learn != PRD_LEARN_OFF && pmcf->state == NULL) {
@@ -654,6 +672,34 @@ ngx_http_predictive_init_zones(ngx_conf_t *cf,
                           &zone->name, zone->file, zone->line);
         }
     }
+
+    return NGX_OK;
+}
+
+
+/* store=: it may be declared further down */
+
+static ngx_int_t
+ngx_http_predictive_init_store(ngx_conf_t *cf,
+    ngx_http_predictive_zone_t *zone)
+{
+    ngx_str_t  name;
+
+    name.len = zone->params.store.len;
+    name.data = (u_char *) zone->params.store.data;
+
+    zone->store = ngx_http_predictive_find_store(zone->main, &name);
+
+    if (zone->store == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "unknown predictive store \"%V\" in %s:%ui",
+                      &name, zone->file, zone->line);
+        return NGX_ERROR;
+    }
+
+    zone->store->used = 1;
+
+    return NGX_OK;
 }
 
 

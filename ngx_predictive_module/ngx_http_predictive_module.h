@@ -35,6 +35,10 @@
 
 typedef struct ngx_http_predictive_main_conf_s
     ngx_http_predictive_main_conf_t;
+typedef struct ngx_http_predictive_store_s  ngx_http_predictive_store_t;
+typedef struct ngx_http_predictive_lease_s  ngx_http_predictive_lease_t;
+typedef struct ngx_http_predictive_batch_s  ngx_http_predictive_batch_t;
+typedef struct ngx_http_predictive_query_s  ngx_http_predictive_query_t;
 
 
 /* A `predictive_zone`; shm_zone->data points here. */
@@ -59,6 +63,7 @@ typedef struct {
     prd_params_t               params;
     prd_policy_t               policy;       /* ready after postconfiguration */
     uint64_t                   burst_max;    /* of its limits, tokens */
+    ngx_http_predictive_store_t  *store;     /* NULL: this host alone */
 
     u_char                    *file;         /* where it was written */
     ngx_uint_t                 line;
@@ -67,6 +72,8 @@ typedef struct {
      * init_process; the thread uses the same view but for `credit` */
     prd_view_t                 view;
     prd_forecaster_t          *forecaster;
+    ngx_http_predictive_lease_t  *lease;     /* questions to the store; see
+                                              * _lease.c */
 
     unsigned                   fresh:1;      /* not inherited: may load state */
     unsigned                   variable:1;   /* more than the key must be
@@ -80,14 +87,18 @@ typedef struct {
 
 typedef struct ngx_http_predictive_worker_s  ngx_http_predictive_worker_t;
 typedef struct ngx_http_predictive_state_s   ngx_http_predictive_state_t;
+typedef struct ngx_http_predictive_share_s   ngx_http_predictive_share_t;
 
 
 struct ngx_http_predictive_main_conf_s {
     ngx_array_t                    zones;    /* ngx_http_predictive_zone_t * */
+    ngx_array_t                    stores;   /* ngx_http_predictive_store_t * */
     ngx_shm_zone_t                *control;  /* lease, worker slots, messages;
                                               * NULL without zones */
     ngx_http_predictive_worker_t  *worker;   /* per process; see _worker.c */
     ngx_http_predictive_state_t   *state;    /* NULL: no predictive_state */
+    ngx_http_predictive_share_t   *share;    /* per process; NULL: no zone has
+                                              * a store */
 
     ngx_array_t                    limits;   /* ngx_http_predictive_loc_conf_t
                                               * that have own `predictive` */
@@ -131,6 +142,8 @@ typedef struct {
 
 typedef struct {
     ngx_http_predictive_limit_t  *limit;
+    ngx_http_predictive_query_t  *queries[2]; /* to its store: of the
+                                              * client, of its newcomer key */
     prd_ask_t                     ask;
     prd_answer_t                  answer;
 } ngx_http_predictive_part_t;
@@ -154,10 +167,15 @@ typedef struct {
     ngx_uint_t                    headers;    /* predictive_headers in force */
     ngx_http_log_handler_pt       log_handler; /* the request's own, while a
                                               * line of ours is written */
+    ngx_http_request_t           *request;    /* parked, until it is back in
+                                              * the handler */
+    ngx_uint_t                    waiting;    /* answers to come */
+    ngx_queue_t                   queue;      /* of those to be woken */
     unsigned                      dry_run:1;
     unsigned                      refused:1;  /* the answer is ours */
     unsigned                      told:1;     /* the fields are added */
     unsigned                      settled:1;  /* charge or unlearn is done */
+    unsigned                      waking:1;   /* in a queue of these */
 } ngx_http_predictive_ctx_t;
 
 
@@ -187,6 +205,10 @@ ngx_int_t ngx_http_predictive_variable_index(ngx_conf_t *cf,
 
 ngx_int_t ngx_http_predictive_handler(ngx_http_request_t *r);
 ngx_int_t ngx_http_predictive_log_handler(ngx_http_request_t *r);
+
+/* All its answers are there: the parked request goes on.  It, and all that
+ * hangs on its connection, may be gone afterwards. */
+void ngx_http_predictive_wake(ngx_http_predictive_ctx_t *ctx);
 
 /* NULL when no limit of ours has seen this request (or its parent) */
 ngx_http_predictive_ctx_t *ngx_http_predictive_get_ctx(ngx_http_request_t *r);
@@ -277,6 +299,56 @@ ngx_uint_t ngx_http_predictive_check(ngx_http_predictive_zone_t *zone,
  */
 ngx_int_t ngx_http_predictive_keep_lease(
     ngx_http_predictive_main_conf_t *pmcf, ngx_uint_t fsync);
+
+
+/* This node's name in stores, of the master's life; not 0. */
+uint64_t ngx_http_predictive_node(ngx_http_predictive_main_conf_t *pmcf);
+
+/* Does this worker's thread learn for all? */
+ngx_uint_t ngx_http_predictive_hosting(ngx_http_predictive_main_conf_t *pmcf);
+
+/*
+ * In the worker whose thread learns: keeps it from learned records and pooled
+ * tables for the moment.  NGX_AGAIN: it is at them; NGX_DECLINED: another
+ * process learns by now.
+ */
+ngx_int_t ngx_http_predictive_learn_lock(
+    ngx_http_predictive_main_conf_t *pmcf);
+void ngx_http_predictive_learn_unlock(ngx_http_predictive_main_conf_t *pmcf);
+
+/* In the thread: waits for the worker, which is done in no time. */
+void ngx_http_predictive_learn_hold(ngx_http_predictive_main_conf_t *pmcf);
+
+
+/* _lease.c: requests and zones of a store */
+
+/*
+ * As ngx_http_predictive_decide(), where a limit has a store.  NGX_AGAIN: it
+ * is being asked, the caller parks the request; it is woken at the latest when
+ * the store's `wait` is over.
+ */
+ngx_int_t ngx_http_predictive_store_decide(ngx_http_predictive_ctx_t *ctx);
+
+/* A parked request has ended: its answers are nobody's. */
+void ngx_http_predictive_store_abandon(ngx_http_predictive_ctx_t *ctx);
+
+/* As prd_settle(), of a part whose zone has a store. */
+void ngx_http_predictive_store_settle(ngx_http_predictive_part_t *part,
+    uint32_t cost);
+
+/* In a worker, when its zones are attached and its stores are there; before
+ * its stores end. */
+ngx_int_t ngx_http_predictive_leases_init(
+    ngx_http_predictive_main_conf_t *pmcf, ngx_cycle_t *cycle);
+void ngx_http_predictive_leases_exit(ngx_http_predictive_main_conf_t *pmcf);
+
+
+/* _share.c: what a node does for the zones that have a store */
+
+ngx_int_t ngx_http_predictive_share_init(
+    ngx_http_predictive_main_conf_t *pmcf, ngx_cycle_t *cycle);
+void ngx_http_predictive_share_stop(ngx_http_predictive_main_conf_t *pmcf);
+void ngx_http_predictive_share_exit(ngx_http_predictive_main_conf_t *pmcf);
 
 
 /* _state.c: predictive_state PATH [interval=T] */

@@ -1143,8 +1143,12 @@ ngx_http_predictive_state_write_all(ngx_http_predictive_main_conf_t *pmcf,
         key.len = zone->key.value.len;
         key.data = (char *) zone->key.value.data;
 
+        ngx_http_predictive_learn_hold(pmcf);
+
         rc = prd_profile_write_zone(&f, name, key, &zone->view, &zone->policy,
                                     now_s, now_ms);
+
+        ngx_http_predictive_learn_unlock(pmcf);
     }
 
     if (rc == PRD_OK) {

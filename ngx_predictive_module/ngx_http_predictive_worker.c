@@ -14,14 +14,17 @@
 #include <ngx_event.h>
 #include <ngx_http_predictive_module.h>
 
+#include "ngx_http_predictive_redis.h"
+
 #include <pthread.h>
 #include <stdarg.h>
 #include <sys/eventfd.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
 
-#define NGX_HTTP_PREDICTIVE_CONTROL   0x7072646331ull       /* "prdc1" */
+#define NGX_HTTP_PREDICTIVE_CONTROL   0x7072646332ull       /* "prdc2" */
 
 /* milliseconds */
 #define NGX_HTTP_PREDICTIVE_LEASE     600
@@ -72,6 +75,9 @@ typedef struct {
     _Atomic uint64_t  saved_ms;           /* monotonic */
     _Atomic uint64_t  saved_round;
 
+    /* what this node is called in stores; drawn with the zone, not 0 */
+    uint64_t          node;
+
     /* pids of the owners of counters, by CAS; 0 = free */
     _Atomic uint64_t  slots[PRD_WORKERS];
 } ngx_http_predictive_control_t;
@@ -99,6 +105,9 @@ struct ngx_http_predictive_worker_s {
 
     pthread_t                         thread;
     pthread_mutex_t                   mutex;       /* guards stop */
+    pthread_mutex_t                   learning;    /* guards learned records
+                                                    * of zones with a store;
+                                                    * the worker only tries */
     pthread_cond_t                    cond;
     ngx_uint_t                        stop;
 
@@ -244,6 +253,16 @@ ngx_http_predictive_control_init(ngx_shm_zone_t *shm_zone, void *data)
             return NGX_ERROR;
         }
 
+        do {
+            if (getrandom(&control->node, sizeof(uint64_t), 0)
+                != sizeof(uint64_t))
+            {
+                ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, ngx_errno,
+                              "predictive: getrandom() failed");
+                return NGX_ERROR;
+            }
+        } while (control->node == 0);
+
         control->magic = NGX_HTTP_PREDICTIVE_CONTROL;
         atomic_store(&control->saved_ms, ngx_http_predictive_clock_ms());
         shpool->data = control;
@@ -318,7 +337,14 @@ ngx_http_predictive_init_process(ngx_cycle_t *cycle)
 
     ngx_http_predictive_claim_slot(w);
 
-    if (ngx_http_predictive_attach(w, cycle) != NGX_OK) {
+    if (ngx_http_predictive_attach(w, cycle) != NGX_OK
+        || ngx_http_predictive_stores_init(pmcf, cycle, w->slot) != NGX_OK
+        || ngx_http_predictive_leases_init(pmcf, cycle) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_predictive_share_init(pmcf, cycle) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -351,10 +377,16 @@ ngx_http_predictive_exit_process(ngx_cycle_t *cycle)
 
     w = pmcf->worker;
 
+    ngx_http_predictive_leases_exit(pmcf);
+    ngx_http_predictive_share_stop(pmcf);
+    ngx_http_predictive_stores_exit(pmcf);
+
     if (w->running) {
         ngx_http_predictive_stop(w);
         ngx_http_predictive_join(w, cycle);
     }
+
+    ngx_http_predictive_share_exit(pmcf);
 
     if (w->claimed) {
         pid = ngx_pid;
@@ -536,6 +568,10 @@ ngx_http_predictive_create(ngx_http_predictive_worker_t *w, ngx_log_t *log)
     err = pthread_mutex_init(&w->mutex, NULL);
 
     if (err == 0) {
+        err = pthread_mutex_init(&w->learning, NULL);
+    }
+
+    if (err == 0) {
         err = pthread_condattr_init(&attr);
     }
 
@@ -628,6 +664,7 @@ ngx_http_predictive_join(ngx_http_predictive_worker_t *w, ngx_cycle_t *cycle)
 
     (void) pthread_cond_destroy(&w->cond);
     (void) pthread_mutex_destroy(&w->mutex);
+    (void) pthread_mutex_destroy(&w->learning);
 }
 
 
@@ -967,6 +1004,7 @@ ngx_http_predictive_round(ngx_http_predictive_worker_t *w,
 {
     double                        now_s;
     uint64_t                      began;
+    prd_rc_t                      rc;
     ngx_uint_t                    i;
     ngx_http_predictive_zone_t  **zones;
 
@@ -980,12 +1018,19 @@ ngx_http_predictive_round(ngx_http_predictive_worker_t *w,
             continue;
         }
 
-        if (ngx_http_predictive_fenced(w)
-            || prd_forecaster_round(zones[i]->forecaster, &zones[i]->view,
-                   &zones[i]->policy, now_s,
-                   (uint32_t) ngx_http_predictive_clock_ms())
-               == PRD_ESTALE)
-        {
+        if (ngx_http_predictive_fenced(w)) {
+            return;
+        }
+
+        (void) pthread_mutex_lock(&w->learning);
+
+        rc = prd_forecaster_round(zones[i]->forecaster, &zones[i]->view,
+                                  &zones[i]->policy, now_s,
+                                  (uint32_t) ngx_http_predictive_clock_ms());
+
+        (void) pthread_mutex_unlock(&w->learning);
+
+        if (rc == PRD_ESTALE) {
             return;
         }
     }
@@ -1108,6 +1153,59 @@ ngx_http_predictive_say(ngx_http_predictive_worker_t *w, ngx_uint_t level,
 
 
 /* And here it ends. */
+
+
+void
+ngx_http_predictive_learn_hold(ngx_http_predictive_main_conf_t *pmcf)
+{
+    (void) pthread_mutex_lock(&pmcf->worker->learning);
+}
+
+
+uint64_t
+ngx_http_predictive_node(ngx_http_predictive_main_conf_t *pmcf)
+{
+    return pmcf->worker->control->node;
+}
+
+
+ngx_uint_t
+ngx_http_predictive_hosting(ngx_http_predictive_main_conf_t *pmcf)
+{
+    ngx_http_predictive_worker_t  *w;
+
+    w = pmcf->worker;
+
+    return w->running && atomic_load(&w->control->lease) == w->lease;
+}
+
+
+ngx_int_t
+ngx_http_predictive_learn_lock(ngx_http_predictive_main_conf_t *pmcf)
+{
+    ngx_http_predictive_worker_t  *w;
+
+    w = pmcf->worker;
+
+    if (pthread_mutex_trylock(&w->learning) != 0) {
+        return NGX_AGAIN;
+    }
+
+    if (ngx_http_predictive_hosting(pmcf)) {
+        return NGX_OK;
+    }
+
+    (void) pthread_mutex_unlock(&w->learning);
+
+    return NGX_DECLINED;
+}
+
+
+void
+ngx_http_predictive_learn_unlock(ngx_http_predictive_main_conf_t *pmcf)
+{
+    (void) pthread_mutex_unlock(&pmcf->worker->learning);
+}
 
 
 void

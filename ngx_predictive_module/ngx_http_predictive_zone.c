@@ -14,6 +14,7 @@
 #include <sys/random.h>
 
 #include "ngx_http_predictive_module.h"
+#include "ngx_http_predictive_redis.h"
 
 
 /* In the slab pool, constant after creation. */
@@ -43,6 +44,8 @@ static ngx_int_t ngx_http_predictive_create_zone(
     ngx_http_predictive_zone_t *zone, ngx_slab_pool_t *shpool);
 static ngx_int_t ngx_http_predictive_inherit_zone(
     ngx_http_predictive_zone_t *zone, ngx_http_predictive_head_t *head);
+static ngx_int_t ngx_http_predictive_zone_secret(
+    ngx_http_predictive_zone_t *zone, prd_secret_t *secret, ngx_log_t *log);
 static ngx_int_t ngx_http_predictive_random(void *buf, size_t size,
     ngx_log_t *log);
 
@@ -457,17 +460,9 @@ ngx_http_predictive_create_zone(ngx_http_predictive_zone_t *zone,
     ngx_memzero(head->zone, head->size);
 #endif
 
-    found = ngx_http_predictive_state_secret(zone->main, &zone->name,
-                                             &zone->key.value, &secret, log);
+    found = ngx_http_predictive_zone_secret(zone, &secret, log);
 
     if (found == NGX_ERROR) {
-        return NGX_ERROR;
-    }
-
-    if (found == NGX_DECLINED
-        && ngx_http_predictive_random(&secret, sizeof(prd_secret_t), log)
-           != NGX_OK)
-    {
         return NGX_ERROR;
     }
 
@@ -490,6 +485,10 @@ ngx_http_predictive_create_zone(ngx_http_predictive_zone_t *zone,
         return NGX_ERROR;
     }
 
+    if (zone->store) {
+        atomic_store(&zone->view.zone->nodes, (uint32_t) zone->store->nodes);
+    }
+
     shpool->data = head;
     zone->fresh = 1;
 
@@ -500,6 +499,55 @@ ngx_http_predictive_create_zone(ngx_http_predictive_zone_t *zone,
     }
 
     return NGX_OK;
+}
+
+
+/*
+ * Of a zone of a store it is the store's, so that all nodes have the same key
+ * for a client.  Else that of the learned state, or a new one.  NGX_OK: there
+ * is learned state of this secret; NGX_DECLINED: none.
+ */
+
+static ngx_int_t
+ngx_http_predictive_zone_secret(ngx_http_predictive_zone_t *zone,
+    prd_secret_t *secret, ngx_log_t *log)
+{
+    ngx_int_t  found;
+
+    found = ngx_http_predictive_state_secret(zone->main, &zone->name,
+                                             &zone->key.value, secret, log);
+
+    if (found == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    if (zone->store) {
+
+        if (found == NGX_OK
+            && ngx_memcmp(secret, &zone->store->secret, sizeof(prd_secret_t))
+               != 0)
+        {
+            ngx_log_error(NGX_LOG_WARN, log, 0,
+                          "predictive zone \"%V\": what was learned on this "
+                          "host has another secret than store \"%V\", it "
+                          "cannot be used, in %s:%ui", &zone->name,
+                          &zone->store->name, zone->file, zone->line);
+            found = NGX_DECLINED;
+        }
+
+        *secret = zone->store->secret;
+
+        return found;
+    }
+
+    if (found == NGX_DECLINED
+        && ngx_http_predictive_random(secret, sizeof(prd_secret_t), log)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return found;
 }
 
 
@@ -538,6 +586,31 @@ ngx_http_predictive_inherit_zone(ngx_http_predictive_zone_t *zone,
                       "predictive zone \"%V\" cannot be taken over: %s; "
                       "restart nginx instead of reloading it, in %s:%ui",
                       &zone->name, prd_strerror(rc), zone->file, zone->line);
+        return NGX_ERROR;
+    }
+
+    if (zone->policy.leased != zone->view.zone->leased) {
+        ngx_log_error(NGX_LOG_EMERG, log, 0,
+                      "predictive zone \"%V\" has %s store now and had %s "
+                      "before; restart nginx, or name the zone otherwise, "
+                      "in %s:%ui",
+                      &zone->name, zone->store ? "a" : "no",
+                      zone->store ? "none" : "one",
+                      zone->file, zone->line);
+        return NGX_ERROR;
+    }
+
+    if (zone->store
+        && ngx_memcmp(&zone->view.zone->secret, &zone->store->secret,
+                      sizeof(prd_secret_t))
+           != 0)
+    {
+        ngx_log_error(NGX_LOG_EMERG, log, 0,
+                      "predictive zone \"%V\" has hashed its keys with "
+                      "another secret than that of store \"%V\"; restart "
+                      "nginx, or name the zone otherwise, in %s:%ui",
+                      &zone->name, &zone->store->name, zone->file,
+                      zone->line);
         return NGX_ERROR;
     }
 

@@ -54,6 +54,13 @@ typedef struct {
     unsigned       full:1;         /* the overflow bucket was used */
     unsigned       pooled:1;       /* the pool was charged */
     unsigned       taken:1;        /* the buckets were charged */
+
+    /* by prd_lease.h, in zones with a store */
+    uint8_t        ask;            /* keys to be asked for */
+    uint8_t        due;            /* keys that somebody must look at */
+    uint8_t        away;           /* keys decided without the store */
+    uint8_t        mode;           /* prd_lease_mode_e of these */
+    uint8_t        paid[2];        /* how the client and the parent were */
 } prd_answer_t;
 
 

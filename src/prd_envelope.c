@@ -22,6 +22,7 @@
 #define PRD_DEPTH_VOTES    50000.0f   /* halved above: forgetting */
 #define PRD_RATE_VOTES     20000.0f
 #define PRD_Z_PER_DAY      0.5        /* sigma: pooled quantiles move */
+#define PRD_Z_FIRST        2.0        /* the first one that others vote for */
 #define PRD_GROWTH_H       24.0       /* hours in which an envelope doubles */
 #define PRD_GAIN_LEAST     0.01f
 #define PRD_SIGMA_LEAST    0.3f
@@ -186,6 +187,58 @@ prd_pooled_init(prd_pooled_t *p, const prd_envelope_terms_t *t)
     p->mu = p->mu_rate = 3;
     p->sigma = p->sigma_rate = 1.5;
     p->cost = 1;
+}
+
+
+void
+prd_pooled_add(prd_pooled_t *p, const prd_envelope_terms_t *t, unsigned table,
+    const float *add, double now_s)
+{
+    int            i;
+    float          most, sum, z;
+    double         alpha;
+    prd_scores_t  *s;
+
+    if (table < PRD_AGES) {
+        s = &p->depth[table];
+        alpha = t->alpha;
+        most = PRD_DEPTH_VOTES;
+
+    } else {
+        s = table < 2 * PRD_AGES ? &p->rate[table - PRD_AGES]
+                                 : &p->near[table - 2 * PRD_AGES];
+        alpha = PRD_ALPHA_RATE;
+        most = PRD_RATE_VOTES;
+    }
+
+    sum = 0;
+
+    for (i = 0; i < PRD_CELLS; i++) {
+        s->cell[i] += add[i];
+        sum += add[i];
+    }
+
+    s->votes += sum;
+    s->fresh += sum;
+
+    while (s->votes > most) {
+        for (i = 0; i < PRD_CELLS; i++) {
+            s->cell[i] *= 0.5f;
+        }
+
+        s->votes *= 0.5f;
+    }
+
+    /* a first quantile is taken as it is, but not from just anybody */
+
+    z = s->at_s == 0 && !t->learning ? s->z : NAN;
+
+    prd_scores_refresh(s, alpha, t->learning, now_s);
+
+    if (z == z) {
+        s->z = prd_max(prd_min(s->z, z + (float) PRD_Z_FIRST),
+                       z - (float) PRD_Z_FIRST);
+    }
 }
 
 

@@ -157,6 +157,13 @@ void prd_pooled_init(prd_pooled_t *p, const prd_envelope_terms_t *t);
 void prd_pooled_newcomer(prd_pooled_t *p, const prd_envelope_terms_t *t,
     double now_s);
 
+/*
+ * Adds votes of elsewhere, PRD_CELLS numbers >= 0, to a table: those of
+ * depths, rates and the near future by age, 0 to 3 * PRD_AGES - 1.
+ */
+void prd_pooled_add(prd_pooled_t *p, const prd_envelope_terms_t *t,
+    unsigned table, const float *add, double now_s);
+
 /* A client's first record: the newcomer of now. */
 void prd_learned_init(prd_learned_t *l, const prd_pooled_t *p,
     uint16_t generation, double now_s);

@@ -450,7 +450,7 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
     double end_s)
 {
     int             vote;
-    double          count, peak, denied, unit;
+    double          count, peak, denied, unit, cost;
     uint16_t        epoch;
     uint32_t        n;
     uint64_t        tag, env, demand, counts;
@@ -497,12 +497,20 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
         counts = atomic_exchange_explicit(&e->counts, 0,
                                           memory_order_relaxed);
         n = (uint32_t) (counts >> 32);
+        cost = count;
 
-        if (n && count > 0) {
-            prd_forecaster_hold(e, count / n * unit);
+        /* where nodes share, the count is of all, the requests are ours */
+
+        if (view->leases) {
+            cost = (double) atomic_exchange_explicit(&e->spare, 0,
+                                                 memory_order_relaxed) / unit;
+        }
+
+        if (n && cost > 0) {
+            prd_forecaster_hold(e, cost / n * unit);
 
             zone->requests += n;
-            zone->tokens += count;
+            zone->tokens += cost;
         }
     }
 
@@ -543,6 +551,10 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
         l->count = prd_min(l->count + (float) count, 1e13f);
 
         prd_forecaster_publish(view, policy, slot);
+
+        if (f->changed) {
+            f->changed(f->changed_data, slot);
+        }
     }
 
     top.forecast = (float) prd_learned_forecast(l, &zone->pooled, t, end_s);
@@ -651,10 +663,12 @@ prd_forecaster_hour(prd_forecaster_t *f, prd_view_t *view,
     const prd_policy_t *policy, uint16_t epoch)
 {
     uint32_t        s, n;
+    uint64_t        tag, away;
     prd_entry_t    *e;
     prd_learned_t  *l;
 
     n = prd_zone_slots(view);
+    away = atomic_load_explicit(&f->away, memory_order_relaxed);
 
     for (s = 0; s < n; s++) {
 
@@ -664,9 +678,12 @@ prd_forecaster_hour(prd_forecaster_t *f, prd_view_t *view,
             return PRD_ESTALE;
         }
 
-        if (atomic_load_explicit(&view->table.tags[s], memory_order_relaxed)
-            == PRD_TAG_FREE)
-        {
+        tag = atomic_load_explicit(&view->table.tags[s],
+                                   memory_order_relaxed);
+
+        /* who is learned of elsewhere may have a record here that is stale */
+
+        if (tag == PRD_TAG_FREE || (away >> prd_node_group(tag) & 1)) {
             continue;
         }
 
@@ -680,6 +697,10 @@ prd_forecaster_hour(prd_forecaster_t *f, prd_view_t *view,
             && prd_learned_hour_end(l, epoch) == PRD_OK)
         {
             prd_forecaster_publish(view, policy, s);
+
+            if (f->changed) {
+                f->changed(f->changed_data, s);
+            }
         }
     }
 

@@ -11,6 +11,7 @@
 #define PRD_FORECASTER_H_INCLUDED
 
 
+#include "prd_node.h"
 #include "prd_zone.h"
 
 
@@ -26,6 +27,14 @@ typedef struct {
     /* asked between buckets; non-zero stops the round (lease lost) */
     int     (*fenced)(void *data);
     void     *data;
+    /*
+     * In a zone with a store: clients that are learned of elsewhere, a bit
+     * for each group of prd_node.h, and what is told of each record that was
+     * changed here; NULL: nobody wants to know.
+     */
+    _Atomic uint64_t  away;
+    void    (*changed)(void *data, uint32_t slot);
+    void     *changed_data;
 } prd_forecaster_t;
 
 

@@ -61,7 +61,9 @@ enum {
     PRD_PARAM_COST       = 1 << 11,
     PRD_PARAM_CHARGE     = 1 << 12,
     PRD_PARAM_CLASS      = 1 << 13,
-    PRD_PARAM_NEWCOMER   = 1 << 14
+    PRD_PARAM_NEWCOMER   = 1 << 14,
+    PRD_PARAM_STORE      = 1 << 15,
+    PRD_PARAM_SYNC       = 1 << 16
 };
 
 
@@ -91,6 +93,9 @@ static prd_rc_t prd_param_class(prd_params_t *p, prd_str_t v,
     const char **why);
 static prd_rc_t prd_param_newcomer(prd_params_t *p, prd_str_t v,
     const char **why);
+static prd_rc_t prd_param_store(prd_params_t *p, prd_str_t v,
+    const char **why);
+static prd_rc_t prd_param_sync(prd_params_t *p, prd_str_t v, const char **why);
 static prd_rc_t prd_param_later(prd_params_t *p, prd_str_t v,
     const char **why);
 
@@ -111,10 +116,10 @@ static const prd_param_t  prd_params[] = {
     { "charge",     PRD_PARAM_CHARGE,     prd_param_charge },
     { "class",      PRD_PARAM_CLASS,      prd_param_class },
     { "newcomer",   PRD_PARAM_NEWCOMER,   prd_param_newcomer },
+    { "store",      PRD_PARAM_STORE,      prd_param_store },
+    { "sync",       PRD_PARAM_SYNC,       prd_param_sync },
     { "weight",     0,                    prd_param_later },
-    { "priority",   0,                    prd_param_later },
-    { "store",      0,                    prd_param_later },
-    { "sync",       0,                    prd_param_later }
+    { "priority",   0,                    prd_param_later }
 };
 
 
@@ -735,6 +740,11 @@ prd_params_end(prd_params_t *p, const char **why)
         return PRD_EINVAL;
     }
 
+    if ((p->seen & PRD_PARAM_SYNC) && p->store.len == 0) {
+        *why = "has \"sync\", but no \"store\"";
+        return PRD_EINVAL;
+    }
+
     if (p->learn == PRD_LEARN_OFF
         && (p->seen & (PRD_PARAM_FLOOR|PRD_PARAM_MIN|PRD_PARAM_MAX)))
     {
@@ -1097,6 +1107,38 @@ prd_param_newcomer(prd_params_t *p, prd_str_t v, const char **why)
     (void) why;
 
     p->newcomer = v;
+
+    return PRD_OK;
+}
+
+
+static prd_rc_t
+prd_param_store(prd_params_t *p, prd_str_t v, const char **why)
+{
+    if (prd_has_variable(v)) {
+        *why = "must be the name of a store, without variables";
+        return PRD_EINVAL;
+    }
+
+    p->store = v;
+
+    return PRD_OK;
+}
+
+
+static prd_rc_t
+prd_param_sync(prd_params_t *p, prd_str_t v, const char **why)
+{
+    if (prd_is(v, "lease")) {
+        p->sync = PRD_SYNC_LEASE;
+
+    } else if (prd_is(v, "strict")) {
+        p->sync = PRD_SYNC_STRICT;
+
+    } else {
+        *why = "must be \"lease\" or \"strict\"";
+        return PRD_EINVAL;
+    }
 
     return PRD_OK;
 }

@@ -58,6 +58,12 @@ typedef enum {
 } prd_learn_e;
 
 
+typedef enum {
+    PRD_SYNC_LEASE = 0,            /* tokens are leased ahead, in batches */
+    PRD_SYNC_STRICT                /* an atomic decision per request */
+} prd_sync_e;
+
+
 /*
  * The parameters of `predictive_zone` apart from KEY and zone=NAME:SIZE.
  * A string member that holds a variable ("$...") is kept as written in
@@ -89,6 +95,8 @@ typedef struct {
     prd_str_t    charge;           /* always a variable or empty */
     prd_str_t    class_;
     prd_str_t    newcomer;
+    prd_str_t    store;            /* its name; empty: this host alone */
+    prd_sync_e   sync;
 } prd_params_t;
 
 void prd_params_init(prd_params_t *p);
@@ -111,7 +119,7 @@ prd_rc_t prd_params_set(prd_params_t *p, prd_str_t word, const char **why);
 /*
  * After the last word: checks what depends on several of them (a rate or a
  * capacity must be there; min <= max; min <= capacity; floor, min and max of
- * a zone without learning are refused) and fills the defaults: min = rate
+ * a zone without learning, and sync without store, are refused) and fills the defaults: min = rate
  * (floor=none: 0), max = 10 x rate, without rate min = 0 and max = capacity.
  * A variable rate counts as a rate whose min and max stay 0 = none.  min <=
  * max is asked of the defaults too; min <= capacity only of a min given.

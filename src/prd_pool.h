@@ -38,6 +38,30 @@
 
 
 /*
+ * A node's part of a pool that many nodes share; in shared memory, all by
+ * CAS or single stores, relaxed.  The pool's word is then what was last heard
+ * of the whole pool's fill, and chunks are taken from `credit`: what the
+ * store has debited for this node (prd_pool_grant).  With room a node may
+ * overdraw it by PRD_POOL_OVERDRAFT, 80 ms of capacity; the next tick reports
+ * that as debt.  So all nodes together admit at most
+ * capacity x (T + 10 s) + nodes x (overdraft + chunks).
+ *
+ * Nothing heard until `until_ms`: each node goes on by itself with its share,
+ * capacity / nodes, on the pool's word.  What it then took is debt when the
+ * store is back, as far as it has not refilled since.
+ */
+
+#define PRD_POOL_OVERDRAFT  (PRD_POOL_FULL >> 6)
+
+typedef struct {
+    _Atomic int64_t   credit;         /* pool level; < 0: overdrawn */
+    _Atomic int64_t   least;          /* how far it may be, <= 0 */
+    _Atomic uint64_t  until_ms;       /* 1 << 32 | u32 ms; 0: never heard */
+    _Atomic uint32_t  nodes;          /* alive, last known; 0 is taken for 1 */
+} prd_pool_share_t;
+
+
+/*
  * What a configuration says of a pool, in the forms that a request needs.
  * Filled by prd_pool_terms(), constant afterwards, in process memory.
  */
@@ -50,6 +74,8 @@ typedef struct {
     uint32_t     speed_max;           /* max(2, top) of a finite top, Q16 */
     uint32_t     theta[PRD_TRUSTS];   /* reserve kept from the untrusted */
     uint32_t     scale[PRD_TRUSTS];   /* 1 / (1 - theta), Q16 */
+
+    prd_pool_share_t  *share;         /* NULL: the pool is all ours */
 } prd_pool_terms_t;
 
 
@@ -147,6 +173,84 @@ prd_pool_take(prd_word_t *pool, const prd_pool_terms_t *t, uint64_t *credit,
     }
 
     return prd_pool_chunk(pool, t, credit, cost, now_ms);
+}
+
+/* Is the store heard of?  Else this node lives on its share of the pool. */
+
+static inline int
+prd_pool_shared(const prd_pool_terms_t *t, uint32_t now_ms)
+{
+    uint64_t  until;
+
+    until = atomic_load_explicit(&t->share->until_ms, memory_order_relaxed);
+
+    return until && (int32_t) ((uint32_t) until - now_ms) > 0;
+}
+
+
+/*
+ * One tick of a node's part: prd_pool_report() says what to send, and after
+ * the reply prd_pool_grant() takes it in.  Both are for one caller at a time.
+ *
+ * The store keeps the level, and of each node what it holds.  It refills the
+ * level by PRD_POOL_PER_MS, so that level and holdings are at most a full
+ * pool, adds `returned`, takes `debt` off (to -2^30), and grants
+ *
+ * up to prd_pool_target(), at most room / nodes, where room = level + 2^30.
+ * The fill is level + all holdings.
+ */
+
+typedef struct {
+    int64_t   seen;                   /* credit after the last tick */
+    int64_t   pace;                   /* spent in a tick, smoothed */
+    int64_t   excess;                 /* to be returned with the next one */
+    int64_t   guard;                  /* of what the store may grant: a pool */
+    int64_t   fill;                   /* of our own, at most 2^31; last heard */
+    uint32_t  heard_ms;
+    unsigned  heard;                  /* 0: never */
+    /* what is under way */
+    int64_t   returned;
+    int64_t   debt;
+} prd_pool_tick_t;
+
+typedef struct {
+    int64_t   held;                   /* after `returned` was taken out */
+    int64_t   returned;
+    int64_t   debt;
+    int64_t   pace;
+} prd_pool_report_t;
+
+void prd_pool_report(prd_word_t *pool, const prd_pool_terms_t *t,
+    prd_pool_tick_t *tick, uint32_t now_ms, prd_pool_report_t *report);
+
+/*
+ * level    of the store after the grant, fill: with all that nodes hold
+ * until    when the store counts as away if nothing else is heard
+ *
+ * The store is not trusted to mint: whatever it says, one node is granted at
+ * most capacity x (T + 10 s) in any time T, and holds at most 2^30.
+ */
+void prd_pool_grant(prd_word_t *pool, const prd_pool_terms_t *t,
+    prd_pool_tick_t *tick, int64_t grant, int64_t level, int64_t fill,
+    uint32_t nodes, uint32_t now_ms, uint32_t until);
+
+/*
+ * No reply, or an error.  sent = 1: it may have been executed; then what was
+ * returned is lost, and debt is not reported twice.
+ */
+void prd_pool_lost(const prd_pool_terms_t *t, prd_pool_tick_t *tick,
+    unsigned sent);
+
+/* What a node should hold: four ticks' worth, or its part of ample room. */
+
+static inline int64_t
+prd_pool_target(int64_t pace, int64_t level, uint32_t nodes)
+{
+    int64_t  room;
+
+    room = (level + PRD_POOL_FULL) / 2 / (int64_t) (nodes ? nodes : 1);
+
+    return prd_min(prd_max(4 * pace, room), PRD_POOL_FULL);
 }
 
 /* Gives back, or charges later (add < 0: a refund), clamped to [-D, D]. */

@@ -39,6 +39,8 @@
 #define PRD_PROFILE_SIGMA    0.01
 #define PRD_PROFILE_SPREAD   16.0
 #define PRD_PROFILE_TOKENS   1e12
+#define PRD_PROFILE_LEAST    1e-3
+#define PRD_PROFILE_LEAST_RATE  1e-9
 #define PRD_PROFILE_SUM      1e18
 
 
@@ -605,10 +607,18 @@ prd_profile_sane(prd_learned_t *l)
                                    PRD_PROFILE_LOG);
     l->sigma_rate = (float) prd_clamp(l->sigma_rate, PRD_PROFILE_SIGMA,
                                       PRD_PROFILE_SPREAD);
-    l->depth = (float) prd_clamp(l->depth, 0, PRD_PROFILE_TOKENS);
-    l->rate = (float) prd_clamp(l->rate, 0, PRD_PROFILE_TOKENS);
-    l->cap_depth = (float) prd_clamp(l->cap_depth, 0, PRD_PROFILE_TOKENS);
-    l->cap_rate = (float) prd_clamp(l->cap_rate, 0, PRD_PROFILE_TOKENS);
+
+    /* an envelope's logarithm is taken */
+
+    l->depth = (float) prd_clamp(l->depth, PRD_PROFILE_LEAST,
+                                 PRD_PROFILE_TOKENS);
+    l->rate = (float) prd_clamp(l->rate, PRD_PROFILE_LEAST_RATE,
+                                PRD_PROFILE_TOKENS);
+    l->cap_depth = (float) prd_clamp(l->cap_depth, PRD_PROFILE_LEAST,
+                                     PRD_PROFILE_TOKENS);
+    l->cap_rate = (float) prd_clamp(l->cap_rate, PRD_PROFILE_LEAST_RATE,
+                                    PRD_PROFILE_TOKENS);
+
     l->count = (float) prd_clamp(l->count, 0, PRD_PROFILE_SUM);
     l->level = (float) prd_clamp(l->level, 0, PRD_PROFILE_TOKENS);
     l->near = (float) prd_clamp(l->near, 0, PRD_PROFILE_SUM);

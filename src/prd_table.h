@@ -67,7 +67,8 @@ typedef struct {
     _Atomic uint32_t  denied;         /* cost answered with 401 or 403: */
                                       /* teaches nothing */
     _Atomic uint32_t  hours;          /* closed active hours, published */
-    _Atomic uint32_t  spare;
+    _Atomic uint32_t  spare;          /* in a zone with a store: cost that */
+                                      /* was charged with `counts` */
 } prd_entry_t;
 
 

@@ -17,6 +17,7 @@
 
 _Static_assert(sizeof(prd_entry_t) == 64, "an entry is a cache line");
 _Static_assert(sizeof(prd_learned_t) == 64, "a record is a cache line");
+_Static_assert(sizeof(prd_lease_t) == 64, "a lease is a cache line");
 _Static_assert(sizeof(prd_worker_t) % 64 == 0, "workers share no line");
 
 
@@ -27,19 +28,22 @@ typedef struct {
     size_t  dirty;
     size_t  entries;
     size_t  learned;
+    size_t  leases;
     size_t  end;
 } prd_layout_t;
 
 
 static void
-prd_zone_layout(uint32_t nbuckets, prd_layout_t *l)
+prd_zone_layout(uint32_t nbuckets, unsigned leased, prd_layout_t *l)
 {
+    size_t  slots = (size_t) nbuckets * PRD_WAYS + 1;
+
     l->tags = prd_align(sizeof(prd_zone_t));
     l->dirty = l->tags + prd_align(prd_table_tags_size(nbuckets));
     l->entries = l->dirty + prd_align(((size_t) nbuckets + 63) / 64 * 8);
     l->learned = l->entries + prd_align(prd_table_entries_size(nbuckets));
-    l->end = l->learned + prd_align(((size_t) nbuckets * PRD_WAYS + 1)
-                                    * sizeof(prd_learned_t));
+    l->leases = l->learned + prd_align(slots * sizeof(prd_learned_t));
+    l->end = l->leases + (leased ? slots * sizeof(prd_lease_t) : 0);
 }
 
 
@@ -87,6 +91,7 @@ prd_policy_init(prd_policy_t *policy, const prd_params_t *params,
     depth = prd_max(depth, prd_max(burst_max, params->burst) + 1);
 
     policy->unit = depth > PRD_MILLI_MAX ? 1 : PRD_MILLI;
+    policy->leased = params->store.len != 0;
     policy->charged = params->charge.len || params->cost_var.len
                       || params->cost_milli != PRD_MILLI;
 
@@ -125,11 +130,11 @@ prd_zone_init(void *mem, size_t size, uint32_t unit,
         return PRD_ENOMEM;
     }
 
-    /* 136 bytes a slot, and a bit a bucket */
+    /* 136 bytes a slot, 200 with a lease, and a bit a bucket */
 
-    n = (size - sizeof(prd_zone_t))
-        / (PRD_WAYS * (sizeof(uint64_t) + sizeof(prd_entry_t)
-                       + sizeof(prd_learned_t)));
+    n = sizeof(uint64_t) + sizeof(prd_entry_t) + sizeof(prd_learned_t)
+        + (policy->leased ? sizeof(prd_lease_t) : 0);
+    n = (size - sizeof(prd_zone_t)) / (PRD_WAYS * n);
     n = prd_min(n, UINT32_MAX / PRD_WAYS - 1);
 
     for ( ;; ) {
@@ -138,7 +143,7 @@ prd_zone_init(void *mem, size_t size, uint32_t unit,
             return PRD_ENOMEM;
         }
 
-        prd_zone_layout((uint32_t) n, &l);
+        prd_zone_layout((uint32_t) n, policy->leased, &l);
 
         if (l.end <= size) {
             break;
@@ -152,6 +157,7 @@ prd_zone_init(void *mem, size_t size, uint32_t unit,
     zone->layout = PRD_LAYOUT;
     zone->nbuckets = (uint32_t) n;
     zone->unit = unit;
+    zone->leased = policy->leased;
     zone->size = size;
     zone->secret = *secret;
     zone->learn_since_s = now_s;
@@ -207,11 +213,11 @@ prd_zone_attach(prd_view_t *view, void *mem, size_t size,
         return PRD_EVERSION;
     }
 
-    if (zone->nbuckets == 0) {
+    if (zone->nbuckets == 0 || zone->leased > 1) {
         return PRD_ECORRUPT;
     }
 
-    prd_zone_layout(zone->nbuckets, &l);
+    prd_zone_layout(zone->nbuckets, zone->leased, &l);
 
     if (l.end > size) {
         return PRD_ECORRUPT;
@@ -231,6 +237,7 @@ prd_zone_attach(prd_view_t *view, void *mem, size_t size,
     view->table.alive = alive;
     view->dirty = (prd_word_t *) (p + l.dirty);
     view->learned = (prd_learned_t *) (p + l.learned);
+    view->leases = zone->leased ? (prd_lease_t *) (p + l.leases) : NULL;
     view->shared = worker >= PRD_WORKERS;
     view->worker = &zone->worker[prd_min(worker, PRD_WORKERS)];
 

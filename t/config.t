@@ -114,12 +114,12 @@ my %bad = (
     charge     => [qw(1), ''],
     class      => [''],
     newcomer   => [''],
+    store      => [qw($arg_s), ''],
+    sync       => [qw(x off), ''],
 
     # of the contract, not of this version
     weight     => [qw(1 $arg_w)],
     priority   => [qw(8)],
-    store      => [qw(redis)],
-    sync       => [qw(lease strict)],
 );
 
 for my $name (sort keys %bad) {
@@ -140,6 +140,11 @@ refused(zone('rate=9r/s capacity=5r/s min=6r/s'),
         'zone "one" has a "min" above its capacity');
 refused(zone('rate=5r/s max=4r/s'), 'zone "one" has a "max" below its rate');
 refused(zone('rate=1r/s learn=off min=1r/s'), 'zone "one" has');
+refused(zone('rate=1r/s sync=lease'),
+        'zone "one" has "sync", but no "store"');
+
+refused(zone('rate=1r/s store=nowhere'), 'unknown predictive store "nowhere"',
+        qr/zone=one/);
 
 for my $name (qw(rate burst cost class newcomer charge)) {
     my $rate = $name eq 'rate' ? '' : 'rate=1r/s ';
@@ -188,8 +193,6 @@ refused("predictive_dry_run $_;", qq(invalid value "$_")) for qw(yes 1);
 refused("predictive_headers $_;", qq(invalid value "$_")) for qw(on x);
 refused("predictive_problem $_;", qq(invalid value "$_")) for qw(yes draft);
 
-refused("predictive_store redis { server 127.0.0.1:6379; secret x; }",
-        '"predictive_store redis" is not supported yet');
 refused("predictive_pool main { capacity 10r/s; }",
         '"predictive_pool main" is not supported yet');
 refused("predictive_store redis;", 'directive "predictive_store" has no ope');

@@ -69,6 +69,10 @@ rpl_words_zone(const rpl_words_t *w, prd_params_t *p, const char *from,
         return rpl_error(e, PRD_EINVAL, "%s: the zone %s", from, why);
     }
 
+    /* a log is replayed as on one host */
+
+    p->store.len = 0;
+
     return PRD_OK;
 }
 

@@ -507,6 +507,10 @@ test_params_good(void)
     SET("learn=on", p.learn == PRD_LEARN_ON);
     SET("learn=observe", p.learn == PRD_LEARN_OBSERVE);
     SET("learn=off", p.learn == PRD_LEARN_OFF);
+    SET("sync=lease", p.sync == PRD_SYNC_LEASE);
+    SET("sync=strict", p.sync == PRD_SYNC_STRICT);
+    SET("store=main", p.store.len == 4
+        && memcmp(p.store.data, "main", 4) == 0);
     SET("warmup=0", p.warmup_s == 0);
     SET("warmup=1ms", p.warmup_s == 1);
     SET("warmup=365d", p.warmup_s == 365 * 86400);
@@ -541,7 +545,8 @@ test_params_bad(void)
         "min=off", "min=$m", "max=$m", "max=1r", "learn=yes", "learn=offf",
         "warmup=long", "warmup=1.5d", "confidence=99", "confidence=0.99",
         "horizon=soon", "cost=-1", "cost=1e5", "cost=inf", "cost=5.",
-        "charge=", "charge=5", "class=", "newcomer="
+        "charge=", "charge=5", "class=", "newcomer=", "store=", "store",
+        "store=$s", "sync=", "sync", "sync=off", "sync=Lease", "sync=$s"
     };
 
     static const char *const  range[] = {
@@ -555,8 +560,7 @@ test_params_bad(void)
     };
 
     static const char *const  later[] = {
-        "capacity=auto", "weight=2", "weight=$w", "weight=", "priority=3",
-        "store=redis", "sync=lease", "sync=strict", "sync"
+        "capacity=auto", "weight=2", "weight=$w", "weight=", "priority=3"
     };
 
     static const char *const  unknown[] = {
@@ -683,7 +687,8 @@ test_params_end(void)
         "rate=10r/s min=30r/s max=20r/s", "rate=$r min=3r/s max=2r/s",
         "capacity=5r/s min=6r/s", "rate=1r/s capacity=5r/s min=6r/s",
         "rate=10r/s learn=off floor=newcomer", "rate=10r/s learn=off min=1r/s",
-        "max=20r/s learn=off rate=10r/s"
+        "max=20r/s learn=off rate=10r/s", "rate=10r/s sync=lease",
+        "rate=10r/s sync=strict"
     };
 
     for (i = 0; i < COUNT(good); i++) {

@@ -739,6 +739,23 @@ sane(prd_view_t *view)
 }
 
 
+/* Every client asks for a token in this bin. */
+
+static void
+busy(prd_view_t *view)
+{
+    uint32_t  s, b;
+
+    for (s = 0; s < prd_zone_slots(view); s++) {
+        if (atomic_load(&view->table.tags[s]) != PRD_TAG_FREE) {
+            b = s / PRD_WAYS;
+            atomic_store(&view->table.entries[s].demand, 1000ull << 32 | 1000);
+            atomic_fetch_or(&view->dirty[b / 64], 1ull << (b % 64));
+        }
+    }
+}
+
+
 /* A sound checksum, absurd values. */
 
 static void
@@ -779,8 +796,11 @@ absurd(void)
             taken += rc == PRD_OK && kept == 2;
             insane += !sane(&b);
 
-            /* the forecaster goes on with it */
+            /* the forecaster goes on with it, after warm-up */
+            b.zone->learn_since_s = 0;
+
             for (n = 0; n < 30; n++) {
+                busy(&b);
                 (void) prd_forecaster_round(f, &b, &policy,
                                             (double) NOW_S + n * 120,
                                             NOW_MS + n * 120000);

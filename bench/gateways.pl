@@ -1,0 +1,85 @@
+#!/usr/bin/perl
+
+# How exact is one limit of several gateways over one Redis?  Four nginx of
+# two workers each; demand of eight times the limit, steady and bursty, keys
+# alike and skewed; exact.c holds what was admitted against an ideal bucket.
+# Usage: gateways.pl DIR-of-programs [lease|strict [seconds [rate [burst
+#                    [gateways]]]]]
+#
+# Targets: in no window of 1 to 60 s more than burst + rate x window + the
+# bound that the gateways state (strict: 0), at least 97 % used.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::Bin;
+use Front qw(request);
+use File::Temp ();
+use IO::Socket::INET;
+use Time::HiRes qw(sleep);
+
+my ($bin, $sync, $seconds, $rate, $burst, $gateways) = @ARGV;
+$sync ||= 'lease';
+$seconds ||= 20;
+$rate ||= 20;
+$burst //= 20;
+$gateways ||= 4;
+
+my $dir = File::Temp->newdir('prdbench-XXXXXXXX', TMPDIR => 1);
+my $port = Front::free_port();
+
+open my $f, '>', "$dir/secret" or die "secret: $!\n";
+print $f "a secret of the bench, not of anybody else\n";
+close $f;
+chmod 0600, "$dir/secret";
+
+my $redis = fork // die "fork: $!\n";
+
+if ($redis == 0) {
+    open STDOUT, '>', "$dir/redis.log";
+    exec 'redis-server', '--port', $port, '--bind', '127.0.0.1', '--save', '',
+         '--appendonly', 'no', '--dir', "$dir" or exit 127;
+}
+
+END { if ($redis) { local $?; kill 'TERM', $redis; waitpid $redis, 0 } }
+
+for (1 .. 100) {
+    last if IO::Socket::INET->new(PeerAddr => '127.0.0.1',
+                                  PeerPort => $port);
+    sleep 0.05;
+}
+
+my @front = map {
+    Front->new(module => 1, workers => 2,
+        http => "predictive_store r { server 127.0.0.1:$port; nodes $gateways;
+                     secret file:$dir/secret; }
+                 predictive_zone \$http_x_api_key zone=z:10m rate=${rate}r/s
+                     learn=off store=r sync=$sync;",
+        server => "location / { predictive zone=z burst=$burst nodelay;
+                                empty_gif; }
+                   location /predictive/ { predictive_api; }")
+} 1 .. $gateways;
+
+# the gateways must have heard of each other
+sleep 3;
+
+for my $shape (qw(steady bursty)) {
+    for my $skew (qw(uniform skewed)) {
+        for my $keys (1, 20) {
+            printf "%s, %s, %s, %d keys: ", $sync, $shape, $skew, $keys;
+            $| = 1;
+            system("$bin/exact", $rate, $burst, 8, $seconds, $keys, $skew,
+                   $shape, map { $_->port } @front) == 0 or die;
+            # every bucket is empty again
+            sleep $burst / $rate + 1.5;
+        }
+    }
+}
+
+for (0 .. $#front) {
+    my (undef, undef, $s) = request($front[$_]->port, '/predictive/zones/z');
+    my ($bound) = $s =~ /"overshoot_bound":([\d.e+-]+)/;
+    printf "gateway %d: overshoot bound %s\n", $_, $bound // 'not told';
+    print $front[$_]->log =~ s/^/  /mgr;
+}

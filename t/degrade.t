@@ -1,0 +1,244 @@
+# What happens while Redis is frozen, dead, and back: no request waits longer
+# than `wait`, none fails, each host goes on with its share.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use PrdTest qw(wait_until spew);
+use Test::More;
+use Time::HiRes qw(time);
+
+
+my $na = PrdTest->new;
+my $nb = PrdTest->new;
+
+my $redis_port = $na->port(5);
+my $nowhere = $na->port(6);                # nobody listens there
+my $redis = $na->redis(5);
+my $secret = $na->dir . '/secret';
+
+spew($secret, 'a secret of at least sixteen bytes');
+chmod 0600, $secret;
+
+sub store {
+    my ($name, $port, $rest) = @_;
+
+    return "predictive_store $name { server 127.0.0.1:$port;"
+           . " secret file:$secret; nodes 2; wait 50ms; timeout 200ms;"
+           . " connect_timeout 200ms; $rest }\n";
+}
+
+sub zone {
+    my ($name, $rest) = @_;
+
+    return "predictive_zone \$arg_k zone=$name:1m learn=off $rest;\n";
+}
+
+my $conf = store('main', $redis_port, '')
+    . store('pass', $nowhere, 'on_error pass;')
+    . store('reject', $nowhere, 'on_error reject;')
+    . store('local', $nowhere, 'on_error local;')
+    . zone('main', 'rate=1r/m burst=19 store=main')
+    . zone('strict', 'rate=1r/m burst=19 store=main sync=strict')
+    . zone('pass', 'rate=1r/m burst=1 store=pass')
+    . zone('reject', 'rate=1r/m burst=9 store=reject')
+    . zone('local', 'rate=1r/m burst=19 store=local')
+    . zone('fast', 'rate=100r/s burst=9 store=local')
+    . zone('here', 'rate=1r/m burst=9') . <<'END';
+
+server {
+    listen 127.0.0.1:%%PORT%%;
+
+    add_header X-Status $predictive_status always;
+    add_header X-Reason $predictive_reason always;
+
+    location = /main { predictive zone=main nodelay; empty_gif; }
+    location = /strict { predictive zone=strict nodelay; empty_gif; }
+    location = /pass { predictive zone=pass nodelay; empty_gif; }
+    location = /reject { predictive zone=reject nodelay;
+                         predictive_problem on; empty_gif; }
+    location = /dry { predictive zone=reject nodelay; predictive_dry_run on;
+                      empty_gif; }
+    location = /local { predictive zone=local nodelay; empty_gif; }
+    location = /fast { predictive zone=fast nodelay; empty_gif; }
+    location = /both { predictive zone=main nodelay;
+                       predictive zone=here nodelay; empty_gif; }
+    location = /n { empty_gif; }
+    location / { predictive_api; }
+}
+END
+
+$_->conf($conf)->start for $na, $nb;
+
+sub counters {
+    my ($t, $name) = @_;
+
+    return $t->json("/zones/$name?check=1");
+}
+
+sub books { return counters(@_)->{consistency}{books}; }
+
+sub codes {
+    return join ' ', map { $_->{status} } @_;
+}
+
+sub in_touch {
+    my ($t) = @_;
+
+    return wait_until(10, sub {
+        my $before = counters($t, 'strict')->{lease_away};
+
+        $t->get('/strict?k=touch' . rand);
+
+        return counters($t, 'strict')->{lease_away} == $before;
+    });
+}
+
+
+# a store that never was there
+
+ok($na->wait_for_log(qr/"local"/), 'a store that is away is logged');
+
+my @r = map { $na->get('/pass?k=a') } 1 .. 5;
+
+is(codes(@r), '200 200 200 200 200', 'pass');
+is($r[4]{headers}{'x-status'}, 'PASSED', 'pass: status');
+is($r[4]{headers}{'x-reason'}, 'store', 'pass: reason');
+
+@r = map { $na->get('/reject?k=a') } 1 .. 2;
+
+is(codes(@r), '429 429', 'reject');
+is($r[0]{headers}{'x-status'}, 'REJECTED', 'reject: status');
+is($r[0]{headers}{'x-reason'}, 'store', 'reject: reason');
+cmp_ok($r[0]{headers}{'retry-after'}, '<', 10, 'reject: retry soon');
+like($r[0]{body}, qr/temporary-reduced-capacity/, 'reject: problem');
+is(counters($na, 'reject')->{reasons}{store}, 2, 'reject: counted');
+is($na->get('/dry?k=a')->{status}, 200, 'reject: not in a dry run');
+
+# 20 of both hosts: 10 each
+
+@r = map { $na->get('/local?k=a') } 1 .. 15;
+
+is(scalar(grep { $_->{status} == 200 } @r), 10, 'local: half of it');
+is($r[0]{headers}{'x-status'}, 'PASSED', 'local: status');
+is($r[14]{headers}{'x-reason'}, 'quota', 'local: reason');
+
+@r = map { $na->get('/fast?k=a') } 1 .. 3;
+is(codes(@r), '200 200 200', 'local: a limit of few requests');
+
+my $start = time;
+my $n = 0;
+
+while (time < $start + 2) {
+    $n += grep { $_->{status} == 200 }
+          $na->pipeline(map { "/fast?k=rate" } 1 .. 20);
+}
+
+my $most = 10 + (time - $start) * 50 + 2;
+
+cmp_ok($n, '<=', $most, 'local: half of the rate');
+cmp_ok($n, '>=', $most * 0.8, 'local: and not less');
+
+
+# frozen: requests wait, but not for long, and then not at all
+
+ok(in_touch($na), 'in touch');
+ok(in_touch($nb), 'in touch, the other');
+
+is($nb->get('/main?k=f')->{status}, 200, 'before');
+
+kill 'STOP', $redis->{pid};
+
+my (@status, @first, @last);
+
+for my $i (1 .. 60) {
+    for my $uri ("/main?k=f$i", "/strict?k=f$i") {
+        my $t = time;
+        my $r = $na->get($uri);
+
+        push @status, $r->{status};
+        push @{ $i > 50 ? \@last : \@first }, time - $t;
+    }
+}
+
+is(scalar(grep { $_ != 200 } @status), 0, 'frozen: all are answered');
+
+@first = sort { $a <=> $b } @first;
+@last = sort { $a <=> $b } @last;
+
+# 50 ms, and what a busy machine adds
+cmp_ok($first[-1], '<', 0.05 + 0.1 * $PrdTest::SLOW,
+       'frozen: none waits for long');
+cmp_ok($last[@last / 2], '<', 0.02 * $PrdTest::SLOW,
+       'frozen: after a while none waits');
+
+cmp_ok(counters($na, 'main')->{lease_away}, '>', 0, 'counted');
+
+# this host's half: what is admitted now is charged later
+
+@r = map { $na->get('/main?k=debt') } 1 .. 15;
+
+is(scalar(grep { $_->{status} == 200 } @r), 10, 'frozen: half of it');
+
+# the limits that need no store
+
+is($na->get('/n')->{status}, 200, 'not limited');
+
+@r = map { $na->get('/both?k=both') } 1 .. 12;
+
+is(scalar(grep { $_->{status} == 200 } @r), 10, 'two limits, one of them here');
+
+kill 'CONT', $redis->{pid};
+
+ok(in_touch($na), 'thawed: in touch again');
+ok(in_touch($nb), 'thawed: the other too');
+
+ok(wait_until(5, sub { books($na, 'main')->{owed} == 0 }),
+   'thawed: nothing is owed');
+
+@r = map { $nb->get('/main?k=debt') } 1 .. 15;
+
+cmp_ok(scalar(grep { $_->{status} == 200 } @r), '<=', 10,
+       'thawed: what one host let through, the other does not');
+
+for my $zone ('main', 'strict') {
+    ok(wait_until(15, sub { books($na, $zone)->{balanced} }),
+       "$zone: the books are balanced");
+}
+
+
+# dead, and back empty
+
+$na->stop_process($redis, 'KILL');
+
+@status = ();
+my $longest = 0;
+
+for my $i (1 .. 30) {
+    for my $uri ("/main?k=d$i", "/strict?k=d$i", "/main?k=f") {
+        my $t = time;
+
+        push @status, $nb->get($uri)->{status};
+        $longest = time - $t if time - $t > $longest;
+    }
+}
+
+is(scalar(grep { $_ != 200 && $_ != 429 } @status), 0, 'dead: all answered');
+cmp_ok($longest, '<', 0.05 + 0.1 * $PrdTest::SLOW, 'dead: in time');
+
+$redis = $na->redis(5);
+
+ok(in_touch($na), 'back: in touch');
+ok(in_touch($nb), 'back: in touch, the other');
+
+@r = map { ($_ % 2 ? $na : $nb)->get('/strict?k=new') } 1 .. 25;
+
+is(scalar(grep { $_->{status} == 200 } @r), 20, 'back: one limit for both');
+
+unlike($_->error_log, qr/sixteen bytes/, 'no secret in the log')
+    for $na, $nb;
+
+done_testing();

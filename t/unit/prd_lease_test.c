@@ -1,0 +1,1526 @@
+
+/*
+ * Leases: several nodes, each a zone of its own, on one store in memory.
+ * What all of them admit, what it costs in questions, and that the books
+ * agree whatever gets lost.
+ */
+
+
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "prd_lease.c"
+
+#include "lab.h"
+#include "lease_store.h"
+
+
+#define NODES  4
+#define KEYS   64
+#define DUES   4096
+
+
+typedef struct {
+    prd_view_t  view;
+    prd_due_t   due[DUES];
+    uint32_t    n;                       /* of due */
+} node_t;
+
+/* A question whose answer is late. */
+
+typedef struct {
+    prd_lease_request_t  req;
+    prd_lease_reply_t    reply;
+    uint32_t             node;
+    unsigned             admitted;
+    unsigned             used;
+} late_t;
+
+
+static prd_policy_t   policy;
+static node_t         node[NODES];
+static uint32_t       nodes;
+static lease_value_t  value[KEYS];
+static double         store_ms;          /* the store's clock */
+static uint32_t       now;               /* the nodes' */
+static unsigned       asked, ticked;
+static late_t         late[64];
+
+
+static void
+start(const char *words, uint32_t n, uint32_t ms)
+{
+    uint32_t  i;
+
+    lab_policy(&policy, words);
+    policy.leased = 1;
+
+    for (i = 0; i < nodes; i++) {
+        free(node[i].view.zone);
+    }
+
+    nodes = n;
+    now = ms;
+    store_ms = 1e12;
+    asked = ticked = 0;
+    memset(value, 0, sizeof(value));
+    memset(late, 0, sizeof(late));
+
+    for (i = 0; i < n; i++) {
+        memset(&node[i], 0, sizeof(node_t));
+        node[i].view = lab_zone(&policy, 200, LAB_S, ms);
+        atomic_store(&node[i].view.zone->nodes, n);
+    }
+}
+
+
+static lease_value_t *
+stored(uint64_t tag)
+{
+    return &value[(tag - 1) % KEYS];
+}
+
+
+static void
+enqueue(node_t *no, prd_ask_t *ask, prd_answer_t *answer)
+{
+    unsigned  key;
+
+    for (key = 1; key <= 2; key <<= 1) {
+        if (answer->due & key) {
+            prd_lease_due(&no->view, &policy, ask, answer, key,
+                          &no->due[no->n]);
+            no->n += no->n < DUES - 1;
+        }
+    }
+}
+
+
+/* lost: percent of questions without an answer in time */
+
+static prd_rc_t
+request_of(uint32_t i, prd_ask_t *ask, prd_answer_t *answer,
+    prd_lease_mode_e mode, uint32_t lost)
+{
+    node_t               *no;
+    unsigned              key, sent;
+    prd_rc_t              rc;
+    lease_value_t         was;
+    prd_lease_reply_t     reply;
+    prd_lease_request_t   req;
+
+    no = &node[i];
+    rc = prd_lease_decide(&no->view, &policy, ask, answer, mode);
+    enqueue(no, ask, answer);
+
+    if (rc != PRD_EAGAIN) {
+        return rc;
+    }
+
+    asked++;
+
+    for (key = 1; key <= 2; key <<= 1) {
+
+        if (!(answer->ask & key)) {
+            continue;
+        }
+
+        prd_lease_ask(&no->view, &policy, ask, answer, key, &req);
+
+        if (lab_below(100) < lost) {
+
+            /* never sent, executed without a word, or answered too late */
+
+            sent = lab_below(3);
+
+            if (sent) {
+                was = *stored(req.tag);
+                lease_store(stored(req.tag), nodes, &req, store_ms, &reply);
+
+                if (sent == 2) {
+                    late_t  *l = &late[lab_below(64)];
+
+                    if (!l->used) {
+                        l->req = req;
+                        l->reply = reply;
+                        l->node = i;
+                        l->used = 1;
+                        l->admitted = 2;         /* below */
+                    }
+                } else if (lab_below(2)) {
+                    *stored(req.tag) = was;
+                }
+            }
+
+            prd_lease_timeout(&no->view, &policy, ask, answer, key, &req,
+                              sent != 0, PRD_LEASE_LOCAL, now);
+            continue;
+        }
+
+        lease_store(stored(req.tag), nodes, &req, store_ms, &reply);
+        prd_lease_apply(&no->view, &policy, ask, answer, key, &req, &reply,
+                        now);
+    }
+
+    if (answer->verdict != PRD_REJECTED) {
+        (void) prd_lease_charge(&no->view, &policy, ask, answer);
+    }
+
+    enqueue(no, ask, answer);
+
+    for (key = 0; key < 64; key++) {
+        if (late[key].admitted == 2) {
+            late[key].admitted = answer->taken;
+        }
+    }
+
+    return PRD_OK;
+}
+
+
+static unsigned
+request(uint32_t i, uint64_t key, prd_lease_mode_e mode)
+{
+    prd_ask_t     ask;
+    prd_answer_t  answer;
+
+    ask = lab_ask(&policy, key, now);
+    (void) request_of(i, &ask, &answer, mode, 0);
+
+    return answer.verdict != PRD_REJECTED;
+}
+
+
+static void
+tick(uint32_t i, unsigned leaving, uint32_t lost)
+{
+    node_t               *no;
+    uint32_t              k, m, n;
+    prd_rc_t              rc;
+    prd_due_t             due;
+    prd_lease_reply_t     reply;
+    prd_lease_request_t   req;
+
+    no = &node[i];
+    n = no->n;
+
+    for (k = m = 0; k < n; k++) {
+        due = no->due[k];
+
+        if (!leaving && (int32_t) (due.at_ms - now) > 0) {
+            no->due[m++] = due;
+            continue;
+        }
+
+        rc = prd_lease_tick(&no->view, &due, now, leaving, &req);
+
+        if (rc == PRD_OK) {
+            ticked++;
+
+            if (lab_below(100) < lost) {
+                rc = prd_lease_lost(&no->view, &due, &req, lab_below(2), now);
+
+            } else {
+                lease_store(stored(req.tag), nodes, &req, store_ms, &reply);
+                rc = prd_lease_answered(&no->view, &due, &req, &reply, now);
+            }
+        }
+
+        if (rc == PRD_EAGAIN) {
+            no->due[m++] = due;
+        }
+    }
+
+    no->n = m;
+}
+
+
+static void
+pass(uint32_t ms)
+{
+    now += ms;
+    store_ms += ms;
+}
+
+
+static uint64_t
+held(uint64_t *most)
+{
+    uint32_t          i;
+    uint64_t          sum;
+    prd_lease_sums_t  s;
+
+    for (i = 0, sum = 0; i < nodes; i++) {
+        (void) prd_lease_check(&node[i].view, &s);
+        sum += s.held;
+
+        if (most) {
+            *most += s.bound;
+        }
+    }
+
+    return sum;
+}
+
+
+static int
+books(void)
+{
+    uint32_t          i, wrong;
+    prd_lease_sums_t  s;
+
+    for (i = wrong = 0; i < nodes; i++) {
+        if (prd_lease_check(&node[i].view, &s) != PRD_OK) {
+            printf("# node %u: debited %llu + debt %llu + refunded %llu != "
+                   "admitted %llu + returned %llu + forfeited %llu + held "
+                   "%llu\n", i, (long long) s.debited, (long long) s.debt,
+                   (long long) s.refunded, (long long) s.admitted,
+                   (long long) s.returned, (long long) s.forfeited,
+                   (long long) s.held);
+            wrong++;
+        }
+    }
+
+    return wrong == 0;
+}
+
+
+static void
+strict(void)
+{
+    uint32_t  i, admitted;
+
+    start("rate=10r/s burst=20", 4, LAB_MS);
+
+    for (i = admitted = 0; i < 4000; i++) {
+        admitted += request(i % nodes, 1, PRD_LEASE_STRICT);
+        pass(i % 4 == 0 ? 10 : 0);
+    }
+
+    /* 10 s: 21 at once and 10 a second; the last token is not quite there */
+
+    ok(admitted >= 120 && admitted <= 121, "strict: %u of 4,000, 4 nodes",
+       admitted);
+    is_int(asked, 4000, "each was asked for");
+    is_int(held(NULL), 0, "nothing is held");
+    ok(books(), "books agree");
+}
+
+
+/* A key that comes steadily is served from what is in hand. */
+
+static void
+ordinary(void)
+{
+    uint32_t  i, admitted;
+
+    start("rate=100r/s burst=100", 2, LAB_MS);
+
+    for (i = admitted = 0; i < 6000; i++) {
+        admitted += request(i % 2, 1, PRD_LEASE_LEASE);
+        pass(20);
+
+        if (i % 5 == 4) {
+            tick(0, 0, 0);
+            tick(1, 0, 0);
+        }
+    }
+
+    is_int(admitted, 6000, "50 a second of 100: none refused");
+    ok(asked < 60, "%u of 6,000 asked for", asked);
+    ok(ticked < 600, "%u renewals and reports", ticked);
+    ok(books(), "books agree");
+
+    pass(12000);
+    tick(0, 0, 0);
+    tick(1, 0, 0);
+    pass(12000);
+    tick(0, 0, 0);
+    tick(1, 0, 0);
+
+    is_int(held(NULL), 0, "what is not used goes back");
+    ok(value[0].admitted > 5.99e6 && value[0].admitted <= 6e6,
+       "the store has counted them: %.0f", value[0].admitted);
+    is_int(node[0].n + node[1].n, 0, "nobody looks any more");
+    ok(books(), "books agree");
+}
+
+
+/* Random nodes, keys, costs, losses: the bound and the books. */
+
+static void
+bound(const char *words, uint32_t ms, uint32_t lost, unsigned seed)
+{
+    uint32_t      i, k, t, begin, over, most_over, rate, burst, faults;
+    uint64_t      admitted[8], most, extra;
+    prd_ask_t     ask;
+    prd_answer_t  answer;
+
+    static struct {
+        uint32_t  ms, cost;
+    } log[8][200000];
+    static uint32_t  logs[8];
+
+    lab_state = seed;
+    start(words, 3, ms);
+    memset(admitted, 0, sizeof(admitted));
+    memset(logs, 0, sizeof(logs));
+
+    begin = now;
+    faults = 0;
+
+    for (i = 0; i < 60000; i++) {
+        k = lab_below(8);
+        ask = lab_ask(&policy, k + 1, now);
+        ask.cost = (uint32_t) (lab_below(4) + 1) * 500;
+
+        (void) request_of(lab_below(nodes), &ask, &answer,
+                          lab_below(50) ? PRD_LEASE_LEASE : PRD_LEASE_STRICT,
+                          lost);
+
+        if (answer.verdict != PRD_REJECTED) {
+            faults += !answer.taken;
+            log[k][logs[k]].ms = now - begin;
+            log[k][logs[k]++].cost = ask.cost;
+        }
+
+        if (lab_below(20) == 0) {
+            tick(lab_below(nodes), 0, lost);
+        }
+
+        for (t = 0; lost && t < 64; t++) {
+            if (late[t].used && lab_below(20) == 0) {
+                late[t].used = 0;
+
+                if (prd_lease_late(&node[late[t].node].view, &late[t].req,
+                                   &late[t].reply, 1, late[t].admitted, now,
+                                   &node[late[t].node]
+                                    .due[node[late[t].node].n])
+                    == PRD_OK)
+                {
+                    node[late[t].node].n++;
+                }
+            }
+        }
+
+        /* a key in 8 for a while, then all, then nothing */
+
+        pass(lab_below(3));
+
+        if (lab_below(3000) == 0) {
+            pass(lab_below(5000));
+        }
+    }
+
+    most = 0;
+    (void) held(&most);
+
+    rate = (uint32_t) (policy.params.rate / 1000000);
+    burst = (policy.params.burst + 1) * 1000;
+
+    /* any window that begins and ends with a request, some of them */
+
+    most_over = 0;
+
+    for (k = 0; k < 8; k++) {
+        for (i = 0; i < logs[k]; i += 37) {
+            for (t = i, extra = 0; t < logs[k]; t++) {
+                extra += log[k][t].cost;
+                admitted[k] = burst + (uint64_t) rate
+                              * (log[k][t].ms - log[k][i].ms) / 1000;
+
+                if (extra > admitted[k]) {
+                    over = (uint32_t) (extra - admitted[k]);
+                    most_over = prd_max(most_over, over);
+                }
+            }
+        }
+    }
+
+    is_int(faults, 0, "%s: admitted is charged", words);
+    ok(lost || most_over <= most,
+       "%s: %u above burst + rate x window, at most %u in hand%s", words,
+       most_over, (unsigned) most, lost ? ", some replies lost" : "");
+    ok(books(), "books agree");
+}
+
+
+/* A refusal that is fresh needs no question; one that is old does. */
+
+static void
+refused(void)
+{
+    uint32_t  i, n;
+
+    start("rate=1r/s burst=4", 2, LAB_MS);
+
+    for (i = n = 0; i < 1000; i++) {
+        n += request(0, 1, PRD_LEASE_LEASE);
+        pass(1);
+    }
+
+    is_int(n, 5, "burst + 1, and no more within the second");
+    ok(asked <= 8, "%u questions for 995 refusals", asked);
+    ok(books(), "books agree");
+
+    i = asked;
+    pass(20000);
+    (void) request(1, 1, PRD_LEASE_LEASE);
+    ok(asked > i, "another node asks first");
+
+    /* what this node thinks is older than a second: it asks */
+
+    for (i = 0; i < 6; i++) {
+        (void) request(0, 1, PRD_LEASE_LEASE);
+    }
+
+    value[0].level = 0;
+    ok(!request(0, 1, PRD_LEASE_LEASE), "refused without a question");
+    pass(1100);
+    n = asked;
+    ok(request(0, 1, PRD_LEASE_LEASE), "a second later it asks again");
+    is_int(asked, n + 1, "once");
+
+    /* demand that was refused is reported */
+
+    for (i = 0; i < 30; i++) {
+        pass(100);
+        tick(0, 0, 0);
+        tick(1, 0, 0);
+    }
+
+    ok(value[0].refused >= 990, "%.0f refusals are known to the store",
+       value[0].refused);
+    ok(value[0].peak >= 5000, "the backlog's peak, too");
+}
+
+
+/* The store is away: each node has its share. */
+
+static void
+alone(void)
+{
+    uint32_t      i, k, n;
+    prd_ask_t     ask;
+    prd_answer_t  answer;
+
+    start("rate=30r/s burst=29", 3, LAB_MS);
+
+    for (i = n = 0; i < 30000; i++) {
+        n += request(i % 3, 1, PRD_LEASE_LOCAL);
+        pass(i % 3 == 0);
+    }
+
+    /* 10 s x 30/s + 30, less what is cut off */
+
+    ok(n >= 320 && n <= 333, "local: %u of 330 by three nodes", n);
+    is_int(asked, 0, "nothing was asked");
+    ok(books(), "books agree");
+
+    for (k = 0; k < 3; k++) {
+        ok(prd_lease_load(&node[k].view.leases[
+               prd_table_find(&node[k].view.table, 1)].debt) & 0xffffffff,
+           "node %u owes", k);
+    }
+
+    /* one node alone gets a third */
+
+    for (i = n = 0; i < 30000; i++) {
+        n += request(0, 2, PRD_LEASE_LOCAL);
+        pass(i % 3 == 0);
+    }
+
+    ok(n >= 107 && n <= 111, "one of three: %u of 110", n);
+
+    /* burst 0: one request at least, then at the share of the rate */
+
+    start("rate=30r/s", 3, LAB_MS);
+
+    for (i = n = 0; i < 10000; i++) {
+        n += request(0, 1, PRD_LEASE_LOCAL);
+        pass(1);
+    }
+
+    ok(n >= 99 && n <= 102, "no burst, one of three: %u of 101", n);
+
+    /* and back: what was admitted is charged */
+
+    for (i = 0; i < 3; i++) {
+        pass(100);
+        tick(0, 0, 0);
+    }
+
+    ok(value[0].level > 0, "the store hears of it: %.0f", value[0].level);
+    ok(value[0].admitted == n * 1000, "all of it is counted");
+
+    ask = lab_ask(&policy, 9, now);
+    (void) prd_lease_decide(&node[0].view, &policy, &ask, &answer,
+                            PRD_LEASE_REFUSE);
+    ok(answer.verdict == PRD_REJECTED && answer.reason == PRD_REASON_STORE,
+       "on_error reject");
+
+    for (i = n = 0; i < 100; i++) {
+        (void) prd_lease_decide(&node[0].view, &policy, &ask, &answer,
+                                PRD_LEASE_PASS);
+        n += answer.verdict == PRD_PASSED && answer.taken
+             && answer.reason == PRD_REASON_STORE;
+    }
+
+    is_int(n, 100, "on_error pass: all");
+    ok(books(), "books agree");
+}
+
+
+/* Debt of a node is reported, and clamped. */
+
+static void
+debt(void)
+{
+    uint32_t  i, n;
+
+    start("rate=1r/s burst=9", 2, LAB_MS);
+
+    for (i = 0; i < 50; i++) {
+        (void) request(0, 1, PRD_LEASE_PASS);
+    }
+
+    is_int(prd_word_level(prd_lease_load(&node[0].view.leases[
+               prd_table_find(&node[0].view.table, 1)].debt)), 50000,
+           "50 passed are 50 owed");
+
+    tick(0, 0, 0);
+    is_int(value[0].level, 20000, "clamped to two depths in the store");
+    is_int(value[0].admitted, 50000, "but counted");
+
+    n = request(1, 1, PRD_LEASE_LEASE);
+    is_int(n, 0, "the other node is told");
+
+    pass(10900);
+    is_int(request(1, 1, PRD_LEASE_LEASE), 0, "still");
+    pass(200);
+    is_int(request(1, 1, PRD_LEASE_LEASE), 1,
+           "one depth later it has a token");
+    ok(books(), "books agree");
+
+    /* while nothing can be reported, debt is forgotten as a bucket does */
+
+    start("rate=10r/s burst=99", 2, LAB_MS);
+
+    for (i = 0; i < 20; i++) {
+        (void) request(0, 1, PRD_LEASE_PASS);
+    }
+
+    pass(2000);
+    (void) request(0, 1, PRD_LEASE_PASS);
+    is_int(prd_word_level(prd_lease_load(&node[0].view.leases[
+               prd_table_find(&node[0].view.table, 1)].debt)), 11000,
+           "two seconds at half of the rate");
+}
+
+
+/* With room in the pool nothing waits for the store. */
+
+static void
+pooled(void)
+{
+    uint32_t      i, n;
+    prd_ask_t     ask;
+    prd_answer_t  answer;
+
+    start("rate=1r/s capacity=10000r/s", 2, LAB_MS);
+
+    for (i = n = 0; i < 100; i++) {
+        ask = lab_ask(&policy, 1, now);
+        (void) request_of(0, &ask, &answer, PRD_LEASE_LEASE, 0);
+        n += answer.verdict == PRD_BORROWED;
+        pass(1);
+    }
+
+    ok(n > 90, "%u borrowed", n);
+    is_int(asked, 0, "and none asked for");
+
+    tick(0, 0, 0);
+    ok(value[0].admitted > 90000, "the store hears of them");
+    ok(value[0].level <= 2000, "clamped: %.0f", value[0].level);
+
+    /* short: what matters is asked for again */
+
+    atomic_store(&node[0].view.zone->pool, prd_word(now, 0));
+    (void) request(0, 2, PRD_LEASE_LEASE);
+    is_int(asked, 1, "an empty pool: asked");
+
+    /* the pool refuses: all that was paid goes back */
+
+    start("rate=10r/s burst=50 capacity=1r/s", 2, LAB_MS);
+
+    for (i = n = 0; i < 40; i++) {
+        ask = lab_ask(&policy, 1, now);
+        ask.cost = 500;
+        (void) request_of(0, &ask, &answer, PRD_LEASE_LEASE, 0);
+        n += answer.verdict == PRD_REJECTED;
+        tick(0, 0, 0);
+    }
+
+    ok(n > 10, "a pool that is at its end: %u refused", n);
+    ok(books(), "books agree");
+}
+
+
+/* Replies after the time-out: nothing is charged twice, nothing is free. */
+
+static void
+lates(void)
+{
+    unsigned             admitted, dropped, refuse;
+    prd_ask_t            ask;
+    prd_due_t            due;
+    prd_rc_t             rc;
+    prd_view_t          *v;
+    prd_lease_t         *l;
+    prd_answer_t         answer;
+    prd_lease_reply_t    reply;
+    prd_lease_request_t  req;
+
+    for (refuse = 0; refuse < 2; refuse++) {
+        for (admitted = 0; admitted < 2; admitted++) {
+            for (dropped = 0; dropped < 2; dropped++) {
+
+                if (admitted && !dropped) {
+                    continue;
+                }
+
+                start("rate=1r/s burst=9", 2, LAB_MS);
+                v = &node[0].view;
+                ask = lab_ask(&policy, 1, now);
+
+                /* 2 owed from before */
+
+                (void) prd_lease_decide(v, &policy, &ask, &answer,
+                                        PRD_LEASE_PASS);
+                (void) prd_lease_decide(v, &policy, &ask, &answer,
+                                        PRD_LEASE_PASS);
+
+                rc = prd_lease_decide(v, &policy, &ask, &answer,
+                                      PRD_LEASE_STRICT);
+                is_int(rc, PRD_EAGAIN, "asked for");
+                prd_lease_ask(v, &policy, &ask, &answer, 1, &req);
+                is_int(req.debt, 2000, "with what is owed");
+
+                if (refuse) {
+                    value[0].level = 10000;
+                    value[0].time_ms = store_ms;
+                }
+
+                lease_store(&value[0], 2, &req, store_ms, &reply);
+
+                if (dropped) {
+                    prd_lease_timeout(v, &policy, &ask, &answer, 1, &req, 1,
+                                      admitted ? PRD_LEASE_PASS
+                                               : PRD_LEASE_REFUSE, now);
+                    is_int(answer.verdict != PRD_REJECTED, admitted,
+                           "decided without");
+
+                    if (admitted) {
+                        (void) prd_lease_charge(v, &policy, &ask, &answer);
+                    }
+                }
+
+                rc = prd_lease_late(v, &req, &reply, dropped, admitted, now,
+                                    &due);
+
+                l = &v->leases[req.slot];
+
+                is_int(prd_word_level(atomic_load(&l->debt)),
+                       admitted && refuse ? 1000 : 0,
+                       "owed: only what the store refused (%u%u%u)", refuse,
+                       admitted, dropped);
+                is_int(prd_word_level(atomic_load(&l->held)),
+                       !admitted && !refuse ? 1000 : 0,
+                       "held: what was debited and not used");
+                is_int(rc, !admitted && !refuse ? PRD_OK : PRD_DECLINED,
+                       "somebody looks after that");
+                ok(books(), "books agree");
+            }
+        }
+    }
+}
+
+
+/* Two limits, one refuses; then a true cost that differs from the hold. */
+
+static void
+undone(void)
+{
+    prd_ask_t            ask;
+    prd_view_t          *v;
+    prd_lease_t         *l;
+    prd_answer_t         answer;
+    prd_lease_reply_t    reply;
+    prd_lease_request_t  req;
+
+    start("rate=10r/s burst=50", 2, LAB_MS);
+    v = &node[0].view;
+    ask = lab_ask(&policy, 1, now);
+
+    (void) request_of(0, &ask, &answer, PRD_LEASE_LEASE, 0);
+    prd_lease_refund(v, &policy, &ask, &answer);
+    l = &v->leases[answer.slot];
+    is_int(prd_word_level(atomic_load(&l->held)), 1000,
+           "a refunded token is held");
+    is_int(lab_level(v, answer.slot), 0, "and off the estimate");
+    ok(answer.due || node[0].n, "somebody looks after it");
+    enqueue(&node[0], &ask, &answer);
+    ok(books(), "books agree");
+
+    (void) request_of(0, &ask, &answer, PRD_LEASE_LEASE, 0);
+    is_int(asked, 1, "and spent by the next one");
+    is_int(answer.verdict, PRD_PASSED, "which passes");
+
+    /* it cost 4: 3 more are owed */
+
+    prd_lease_settle(v, &policy, &ask, &answer, 4000);
+    is_int(prd_word_level(atomic_load(&l->debt)), 3000, "a higher cost: owed");
+    is_int(lab_level(v, answer.slot), 4000, "and on the estimate");
+    enqueue(&node[0], &ask, &answer);
+    tick(0, 0, 0);
+    is_int(value[0].level - prd_word_level(atomic_load(&l->held)), 4000,
+           "and in the store");
+
+    /* the next one costs nothing after all */
+
+    (void) request_of(0, &ask, &answer, PRD_LEASE_LEASE, 0);
+    prd_lease_settle(v, &policy, &ask, &answer, 0);
+    ok(prd_word_level(atomic_load(&l->held)) >= 1000, "a lower cost: held");
+    ok(books(), "books agree");
+
+    prd_lease_refund(v, &policy, &ask, &answer);
+    ok(books(), "a refund of nothing changes nothing");
+
+    /* judged alone, then charged; judged, asked, refused by another limit */
+
+    pass(30000);
+    ask = lab_ask(&policy, 2, now);
+    is_int(prd_lease_judge(v, &policy, &ask, &answer, PRD_LEASE_LEASE),
+           PRD_EAGAIN, "judge asks");
+    prd_lease_ask(v, &policy, &ask, &answer, 1, &req);
+    lease_store(stored(2), 2, &req, store_ms, &reply);
+    prd_lease_apply(v, &policy, &ask, &answer, 1, &req, &reply, now);
+    is_int(answer.ask, 0, "nothing more to ask");
+    is_int(answer.verdict, PRD_PASSED, "passed");
+    is_int(answer.taken, 0, "not charged yet");
+    prd_lease_refund(v, &policy, &ask, &answer);
+    is_int(prd_word_level(atomic_load(&v->leases[answer.slot].held)), 1000,
+           "what was asked for is held");
+    ok(books(), "books agree");
+
+    is_int(prd_lease_judge(v, &policy, &ask, &answer, PRD_LEASE_LEASE),
+           PRD_OK, "judge has a token");
+    is_int(prd_word_level(atomic_load(&v->leases[answer.slot].held)), 1000,
+           "and does not take it");
+    is_int(prd_lease_charge(v, &policy, &ask, &answer), PRD_OK, "charge");
+    is_int(prd_word_level(atomic_load(&v->leases[answer.slot].held)), 0,
+           "does");
+    ok(books(), "books agree");
+}
+
+
+/* newcomer=: both keys are asked for, both pay, one refuses for both. */
+
+static void
+parents(void)
+{
+    uint32_t      i, n, most;
+    prd_ask_t     ask;
+    prd_answer_t  answer;
+
+    start("rate=1r/s burst=9", 2, LAB_MS);
+    most = 0;
+
+    for (i = n = 0; i < 40; i++) {
+        ask = lab_ask(&policy, 1 + i % 30, now);
+        ask.parent = 60;
+        (void) request_of(i % 2, &ask, &answer, PRD_LEASE_STRICT, 0);
+        n += answer.verdict != PRD_REJECTED;
+
+        if (answer.verdict == PRD_REJECTED) {
+            most += answer.reason == PRD_REASON_NEWCOMER;
+        }
+    }
+
+    is_int(n, 10, "30 clients of one newcomer key: burst + 1 together");
+    is_int(most, 30, "and its reason");
+    ok(books(), "books agree");
+
+    start("rate=1r/s burst=9", 2, LAB_MS);
+
+    for (i = n = 0; i < 400; i++) {
+        ask = lab_ask(&policy, 1 + i % 30, now);
+        ask.parent = 60;
+        (void) request_of(i % 2, &ask, &answer, PRD_LEASE_LEASE, 0);
+        n += answer.verdict != PRD_REJECTED;
+
+        if (i % 10 == 0) {
+            tick(0, 0, 0);
+            tick(1, 0, 0);
+        }
+    }
+
+    ok(n >= 9 && n <= 10, "leased: %u", n);
+    ok(asked < 150, "%u questions", asked);
+    ok(books(), "books agree");
+}
+
+
+/* A slot that another client got: no token of the former one's. */
+
+static void
+reused(void)
+{
+    uint32_t             slot;
+    prd_ask_t            ask;
+    prd_view_t          *v;
+    prd_due_t            due;
+    prd_answer_t         answer;
+    prd_lease_reply_t    reply;
+    prd_lease_request_t  req;
+
+    start("rate=10r/s burst=50", 1, LAB_MS);
+    v = &node[0].view;
+
+    ask = lab_ask(&policy, 1, now);
+    (void) request_of(0, &ask, &answer, PRD_LEASE_LEASE, 0);
+    slot = answer.slot;
+    prd_lease_hold(v, &v->leases[slot], 7000, now);
+    prd_lease_count(v, PRD_CNT_LEASE_DEBITED, 7000);
+
+    /* a question is under way meanwhile */
+
+    is_int(prd_lease_decide(v, &policy, &ask, &answer, PRD_LEASE_STRICT),
+           PRD_EAGAIN, "asked for");
+    prd_lease_ask(v, &policy, &ask, &answer, 1, &req);
+    req.flags |= PRD_LEASE_F_WANT;
+    req.want = 5000;
+    lease_store(&value[0], 1, &req, store_ms, &reply);
+    is_int(reply.grant, 5000, "and granted");
+
+    atomic_store(&v->table.tags[slot], 0);
+    prd_lease_due(v, &policy, &ask, &answer, 1, &due);
+    is_int(prd_lease_tick(v, &due, now, 0, &req), PRD_DECLINED,
+           "a slot that is free needs no look");
+
+    ask = lab_ask(&policy, 1, now);
+    (void) request_of(0, &ask, &answer, PRD_LEASE_STRICT, 0);
+    is_int(answer.slot, slot, "the slot's next client");
+    is_int(prd_word_level(atomic_load(&v->leases[slot].held)), 0,
+           "holds nothing");
+    ok(books(), "books agree");
+
+    prd_lease_apply(v, &policy, &ask, &answer, 1, &req, &reply, now);
+    is_int(prd_word_level(atomic_load(&v->leases[slot].held)), 0,
+           "nor from a late grant");
+    ok(books(), "books agree");
+    prd_lease_refund(v, &policy, &ask, &answer);
+
+    is_int(prd_lease_late(v, &req, &reply, 1, 0, now, &due), PRD_DECLINED,
+           "nor from a later one");
+    prd_lease_drop(v, &req, 0, now);
+    is_int(prd_word_level(atomic_load(&v->leases[slot].debt)), 0,
+           "nor does it owe");
+
+    /* a generation that comes round */
+
+    atomic_store(&v->table.entries[slot].envelope, prd_env(0xffff, 0, 0, 0));
+    (void) prd_lease_open(v, slot);
+    is_int(atomic_load(&v->leases[slot].generation), 0xffff, "generation");
+    atomic_store(&v->table.entries[slot].envelope, prd_env(0, 0, 0, 0));
+    prd_lease_hold(v, &v->leases[slot], 3000, now);
+    prd_lease_count(v, PRD_CNT_LEASE_DEBITED, 3000);
+    (void) prd_lease_open(v, slot);
+    is_int(prd_word_level(atomic_load(&v->leases[slot].held)), 0,
+           "wraps to 0");
+    ok(books(), "books agree");
+}
+
+
+/* What others have learned comes along, and counts at once. */
+
+static void
+envelopes(void)
+{
+    uint32_t      i, n, slot;
+    uint64_t      env;
+    prd_ask_t     ask;
+    prd_answer_t  answer;
+
+    start("rate=1r/s burst=4 max=100r/s", 2, LAB_MS);
+    atomic_store(&node[0].view.zone->warm, 1);
+
+    value[0].version = 3;
+    value[0].envelope = prd_env(0, 20, prd_env_encode(20 * PRD_RATE_ONE),
+                                prd_env_encode(60000));
+    value[0].level = 30000;
+    value[0].time_ms = store_ms;
+
+    ask = lab_ask(&policy, 1, now);
+    (void) request_of(0, &ask, &answer, PRD_LEASE_LEASE, 0);
+    slot = answer.slot;
+
+    is_int(answer.verdict, PRD_PASSED, "known elsewhere: passes at once");
+    is_int(answer.reason, PRD_REASON_FORECAST, "by the forecast");
+    is_int(answer.terms.depth, 60000, "with that depth");
+    env = atomic_load(&node[0].view.table.entries[slot].envelope);
+    is_int(prd_env_trust(env), 20, "the envelope is in force");
+    is_int(atomic_load(&node[0].view.leases[slot].version), 3, "its version");
+    ok(books(), "books agree");
+
+    tick(0, 0, 0);
+    is_int(value[0].level - (double) held(NULL), 31000,
+           "and charged with the next tick");
+
+    for (i = n = 0; i < 100; i++) {
+        n += request(0, 1, PRD_LEASE_STRICT);
+    }
+
+    is_int(n + held(NULL) / 1000, 29, "up to the depth");
+
+    /* bounds of our own hold: max is 100 r/s, 5 s of it the depth */
+
+    value[1].version = 1;
+    value[1].envelope = prd_env(0, 63, prd_env_encode(PRD_RATE_MAX),
+                                prd_env_encode(UINT32_MAX));
+    ask = lab_ask(&policy, 2, now);
+    (void) request_of(0, &ask, &answer, PRD_LEASE_LEASE, 0);
+    (void) request_of(0, &ask, &answer, PRD_LEASE_LEASE, 0);
+    is_int(answer.terms.rate, 100 * PRD_RATE_ONE, "a rate beyond max");
+    is_int(answer.terms.depth, 500000, "a depth beyond 5 s of it");
+
+    prd_lease_version(&node[0].view, slot, 9);
+    is_int(atomic_load(&node[0].view.leases[slot].version), 9,
+           "the home has published one itself");
+}
+
+
+static void
+hostile(void)
+{
+    size_t               len;
+    uint32_t             i, n, bad, good;
+    prd_ask_t            ask;
+    prd_view_t          *v;
+    prd_answer_t         answer;
+    unsigned char        buf[256];
+    prd_lease_reply_t    reply;
+    prd_lease_reader_t   r;
+    prd_lease_request_t  req, back;
+
+    start("rate=10r/s burst=50", 2, LAB_MS);
+    v = &node[0].view;
+
+    /* more than was wanted, and a level beyond all bounds */
+
+    ask = lab_ask(&policy, 1, now);
+    (void) prd_lease_decide(v, &policy, &ask, &answer, PRD_LEASE_LEASE);
+    prd_lease_ask(v, &policy, &ask, &answer, 1, &req);
+    req.flags |= PRD_LEASE_F_WANT;
+    req.want = 3000;
+
+    memset(&reply, 0, sizeof(reply));
+    reply.level = UINT32_MAX;
+    reply.grant = UINT32_MAX;
+    reply.backlog = UINT32_MAX;
+    prd_lease_apply(v, &policy, &ask, &answer, 1, &req, &reply, now);
+    is_int(prd_lease_charge(v, &policy, &ask, &answer), PRD_OK,
+           "admitted is admitted");
+    is_int(prd_word_level(atomic_load(&v->leases[answer.slot].held)), 3000,
+           "no more than was wanted");
+    ok(books(), "books agree");
+
+    for (i = 0; i < 10; i++) {
+        prd_lease_hold(v, &v->leases[answer.slot], UINT32_MAX - 5, now);
+        prd_lease_count(v, PRD_CNT_LEASE_DEBITED, UINT32_MAX - 5);
+    }
+
+    is_int(prd_word_level(atomic_load(&v->leases[answer.slot].held)),
+           UINT32_MAX, "held saturates");
+    ok(books(), "and what does not fit is void");
+
+    for (i = 0; i < 10; i++) {
+        prd_lease_owe(&v->leases[answer.slot], UINT32_MAX - 5, 0, 1000, now);
+    }
+
+    is_int(prd_word_level(atomic_load(&v->leases[answer.slot].debt)),
+           UINT32_MAX, "debt saturates");
+
+    /* a key that holds something else: decided here */
+
+    value[4].bad = 1;
+    ask = lab_ask(&policy, 5, now);
+    (void) request_of(0, &ask, &answer, PRD_LEASE_LEASE, 0);
+    is_int(answer.verdict, PRD_PASSED, "a bad key: decided without");
+    ok(answer.away && answer.taken, "and owed");
+    tick(0, 0, 0);
+    ok(books(), "books agree");
+
+    /* there and back */
+
+    memset(&req, 0, sizeof(req));
+
+    for (i = n = 0; i < 1000; i++) {
+        unsigned char  *p = (unsigned char *) &req;
+
+        for (len = 0; len < offsetof(prd_lease_request_t, drain); len++) {
+            p[len] = (unsigned char) lab_random();
+        }
+
+        req.drain = lab_uniform() * 1e6;
+        req.backlog_drain = lab_uniform() / 1e6;
+
+        buf[PRD_LEASE_REQUEST] = 0x5a;
+        prd_lease_pack(buf, &req);
+        prd_lease_unpack(buf, &back);
+
+        n += buf[PRD_LEASE_REQUEST] != 0x5a || back.key != req.key
+             || back.flags != req.flags || back.version != req.version
+             || back.cost != req.cost || back.want != req.want
+             || back.returned != req.returned || back.debt != req.debt
+             || back.most != req.most || back.free != req.free
+             || back.debt_most != req.debt_most
+             || back.quantum != req.quantum
+             || back.admitted != req.admitted
+             || back.refused_cost != req.refused_cost
+             || back.refused != req.refused || back.peak != req.peak
+             || back.backlog != req.backlog
+             || back.backlog_most != req.backlog_most
+             || back.drain != req.drain
+             || back.backlog_drain != req.backlog_drain;
+    }
+
+    is_int(n, 0, "an entry is what was packed");
+
+    prd_lease_key(0x0123456789abcdefull, (char *) buf);
+    is_str(buf, 16, "0123456789abcdef", "a key's digits");
+    prd_lease_header(buf, v, &policy);
+    ok(memcmp(buf, "\1\2\2\0\0\0\0\0", 8) == 0, "a header");
+
+    /* bytes that are no reply, and replies that are cut off */
+
+    for (i = good = bad = 0; i < 300000; i++) {
+        len = lab_below(64);
+
+        for (n = 0; n < len; n++) {
+            buf[n] = (unsigned char) (lab_below(3) ? lab_below(4)
+                                                   : lab_random());
+        }
+
+        if (len && lab_below(4)) {
+            buf[0] = 1;
+        }
+
+        n = 1 + lab_below(2);
+
+        if (len > 3 && lab_below(4)) {
+            buf[2] = (unsigned char) n;
+            buf[3] = 0;
+        }
+
+        unsigned char  *exact = malloc(len ? len : 1);
+
+        memcpy(exact, buf, len);
+
+        if (prd_lease_read(&r, exact, len, n) == PRD_OK) {
+
+            while (prd_lease_next(&r, &reply) == PRD_OK) {
+                good++;
+                bad += reply.status > PRD_LEASE_BAD
+                       || reply.profile_len > PRD_LEASE_PROFILE
+                       || (reply.profile
+                           && (reply.profile < exact
+                               || reply.profile + reply.profile_len
+                                  > exact + len));
+            }
+        }
+
+        free(exact);
+    }
+
+    is_int(bad, 0, "bytes at random: nothing that is not safe");
+    ok(good > 1000, "%u of them were replies", good);
+
+    is_int(prd_lease_read(&r, "\2\0\1\0\0\0\0\0", 8, 1), PRD_EVERSION,
+           "a version to come");
+    is_int(prd_lease_read(&r, "\1\0\2\0\0\0\0\0", 8, 1), PRD_ECORRUPT,
+           "as many entries as were asked for");
+    is_int(prd_lease_read(&r, "\1\0\1\0\0\0\0", 7, 1), PRD_ECORRUPT,
+           "cut off");
+}
+
+
+/* Who has no slot is decided here, and nobody is asked to look. */
+
+static void
+full(void)
+{
+    uint32_t      i, n, due;
+    prd_ask_t     ask;
+    prd_answer_t  answer;
+
+    start("rate=1r/h burst=9", 2, LAB_MS);
+    due = n = 0;
+
+    for (i = 0; i < 2000; i++) {
+        ask = lab_ask(&policy, 1000 + i * 0x123456789ull, now);
+
+        if (prd_lease_decide(&node[0].view, &policy, &ask, &answer,
+                             PRD_LEASE_LEASE)
+            == PRD_EAGAIN)
+        {
+            /* occupied, and it stays so */
+            atomic_store(&node[0].view.table.entries[answer.slot].envelope,
+                         prd_env(prd_env_generation(atomic_load(
+                             &node[0].view.table.entries[answer.slot]
+                              .envelope)), 30, 1, 1));
+            continue;
+        }
+
+        n++;
+        due += answer.due;
+    }
+
+    ok(n > 1000, "%u without a slot were decided", n);
+    is_int(due, 0, "and left nothing to look after");
+    ok(books(), "books agree");
+}
+
+
+/* A lease that nobody looked after is void. */
+
+static void
+voids(void)
+{
+    prd_due_t            due;
+    prd_ask_t            ask;
+    prd_view_t          *v;
+    prd_lease_t         *l;
+    prd_answer_t         answer;
+    prd_lease_request_t  req;
+
+    start("rate=10r/s burst=50", 1, LAB_MS);
+    v = &node[0].view;
+    ask = lab_ask(&policy, 1, now);
+    (void) request_of(0, &ask, &answer, PRD_LEASE_LEASE, 0);
+    l = &v->leases[answer.slot];
+    prd_lease_hold(v, l, 5000, now);
+    prd_lease_count(v, PRD_CNT_LEASE_DEBITED, 5000);
+
+    pass(9000);
+    is_int(request(0, 1, PRD_LEASE_LEASE), 1, "9 s later it is good");
+    is_int(asked, 1, "without a question");
+    pass(11000);
+    is_int(request(0, 1, PRD_LEASE_LEASE), 1, "11 s later");
+    is_int(asked, 2, "it is asked for");
+
+    prd_lease_due(v, &policy, &ask, &answer, 1, &due);
+    is_int(prd_lease_tick(v, &due, now, 0, &req), PRD_DECLINED,
+           "a look finds nothing to return");
+    is_int(prd_word_level(atomic_load(&l->held)), 0, "and voids it");
+    ok(books(), "books agree");
+
+    /* leaving: all goes back, at once */
+
+    prd_lease_hold(v, l, 5000, now);
+    prd_lease_count(v, PRD_CNT_LEASE_DEBITED, 5000);
+    is_int(prd_lease_tick(v, &due, now, 1, &req), PRD_OK, "leaving");
+    is_int(req.returned, 5000, "returns all");
+    is_int(prd_lease_lost(v, &due, &req, 0, now), PRD_EAGAIN,
+           "it was not sent");
+    is_int(prd_word_level(atomic_load(&l->held)), 5000, "so it is held");
+    ok(books(), "books agree");
+    is_int(prd_lease_tick(v, &due, now, 1, &req), PRD_OK, "again");
+    is_int(prd_lease_lost(v, &due, &req, 1, now), PRD_DECLINED,
+           "it was sent");
+    is_int(prd_word_level(atomic_load(&l->held)), 0, "so it is gone");
+    ok(books(), "books agree");
+}
+
+
+/* Two look after a key: one of them learns that the other does. */
+
+static void
+watchers(void)
+{
+    uint32_t  i, most;
+
+    start("rate=1000r/s burst=1000", 1, LAB_MS);
+    most = 0;
+
+    for (i = 0; i < 20000; i++) {
+        (void) request(0, 1 + i % 3, PRD_LEASE_LEASE);
+        pass(1);
+
+        if (i % 100 == 0) {
+            tick(0, 0, 0);
+        }
+
+        most = prd_max(most, node[0].n);
+    }
+
+    ok(most <= 12, "3 keys, at most %u looks due", most);
+
+    /* the store is away for long: they do not pile up */
+
+    for (i = 0; i < 30000; i++) {
+        (void) request(0, 1 + i % 3, PRD_LEASE_LOCAL);
+        pass(1);
+        most = prd_max(most, node[0].n);
+    }
+
+    ok(most <= 12, "nor while nothing can be looked at: %u", most);
+}
+
+
+static void
+grants(void)
+{
+    is_int(prd_lease_grant(100, 0, 1000, 1, 4), 100, "what is wanted");
+    is_int(prd_lease_grant(1000, 0, 1000, 1, 4), 250, "a node's share");
+    is_int(prd_lease_grant(1000, 500, 1000, 1, 4), 125, "of the room");
+    is_int(prd_lease_grant(1000, 501, 1000, 1, 4), 62,
+           "half of it beyond the half");
+    is_int(prd_lease_grant(1000, 0, 1000, 100, 4), 200, "whole requests");
+    is_int(prd_lease_grant(99, 0, 1000, 100, 4), 0, "not a part of one");
+    is_int(prd_lease_grant(1000, 2000, 1000, 1, 4), 0, "no room");
+    is_int(prd_lease_grant(1000, 0, 0, 0, 0), 0, "nothing of nothing");
+    is_int(prd_lease_grant(UINT32_MAX, 0, UINT32_MAX, 1, 1), UINT32_MAX,
+           "all");
+}
+
+
+/*
+ * A worker may die after any instruction: the books are then wrong by at most
+ * what it had in hand, and whoever comes next goes on.
+ */
+
+static void
+operate(unsigned op)
+{
+    prd_ask_t            ask;
+    prd_view_t          *v;
+    prd_answer_t         answer;
+    prd_lease_reply_t    reply;
+    prd_lease_request_t  req;
+
+    v = &node[0].view;
+    ask = lab_ask(&policy, 1, now);
+
+    switch (op) {
+
+    case 0:
+        (void) request_of(0, &ask, &answer, PRD_LEASE_LEASE, 0);
+        break;
+
+    case 1:
+        (void) prd_lease_decide(v, &policy, &ask, &answer, PRD_LEASE_STRICT);
+        prd_lease_ask(v, &policy, &ask, &answer, 1, &req);
+        req.flags |= PRD_LEASE_F_WANT;
+        req.want = 3000;
+        lease_store(stored(1), 1, &req, store_ms, &reply);
+        prd_lease_apply(v, &policy, &ask, &answer, 1, &req, &reply, now);
+        (void) prd_lease_charge(v, &policy, &ask, &answer);
+        break;
+
+    case 2:
+        (void) prd_lease_decide(v, &policy, &ask, &answer, PRD_LEASE_STRICT);
+        prd_lease_ask(v, &policy, &ask, &answer, 1, &req);
+        prd_lease_timeout(v, &policy, &ask, &answer, 1, &req, 1,
+                          PRD_LEASE_LOCAL, now);
+        (void) prd_lease_charge(v, &policy, &ask, &answer);
+        break;
+
+    case 3:
+        (void) request_of(0, &ask, &answer, PRD_LEASE_LEASE, 0);
+        prd_lease_refund(v, &policy, &ask, &answer);
+        break;
+
+    case 4:
+        (void) request_of(0, &ask, &answer, PRD_LEASE_LEASE, 0);
+        prd_lease_settle(v, &policy, &ask, &answer, 0);
+        break;
+
+    case 5:
+        tick(0, 1, 0);
+        break;
+
+    default:
+        pass(15000);
+        tick(0, 0, 0);
+    }
+}
+
+
+static void
+killed(void)
+{
+    int                op, n, status, states, stuck;
+    void              *mem, *last, *copy;
+    pid_t              pid;
+    size_t             size;
+    long long          diff, most, before, hand;
+    prd_ask_t          ask;
+    prd_view_t         v, w;
+    prd_answer_t       answer;
+    prd_lease_sums_t   s;
+
+    static prd_secret_t  secret = { 1, 2 };
+
+    static const char  *names[] = {
+        "spends", "asks", "times out", "refunds", "settles", "leaves",
+        "voids"
+    };
+
+    start("rate=100r/s burst=500", 1, LAB_MS);
+    free(node[0].view.zone);
+
+    size = (prd_zone_size(8 * 1024) + 63) / 64 * 64;
+    mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+               -1, 0);
+    last = malloc(size);
+    copy = aligned_alloc(64, size);
+
+    (void) prd_zone_init(mem, size, policy.unit, &secret, &policy, LAB_S, now);
+    (void) prd_zone_attach(&node[0].view, mem, size, &policy, 0, 1,
+                           lab_alive);
+    v = node[0].view;
+
+    for (op = 0; op < 7; op++) {
+
+        operate(1);
+
+        if (op > 4) {
+            ask = lab_ask(&policy, 1, now);
+            (void) prd_lease_decide(&v, &policy, &ask, &answer,
+                                    PRD_LEASE_STRICT);
+            answer.due = 1;
+            enqueue(&node[0], &ask, &answer);
+        }
+
+        (void) prd_lease_check(&v, &s);
+        before = (long long) (s.debited + s.debt + s.refunded)
+                 - (long long) (s.admitted + s.returned + s.forfeited
+                                + s.held);
+        hand = prd_max((long long) s.held, 3000);
+
+        fflush(stdout);
+        pid = fork();
+
+        if (pid == 0) {
+            if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0) {
+                _exit(77);
+            }
+
+            raise(SIGSTOP);
+            operate((unsigned) op);
+            _exit(0);
+        }
+
+        waitpid(pid, &status, 0);
+
+        if (!WIFSTOPPED(status)) {
+            ok(1, "%s # skip no ptrace() here", names[op]);
+            continue;
+        }
+
+        memcpy(last, mem, size);
+        most = states = stuck = 0;
+
+        for (n = 0; WIFSTOPPED(status) && n < 100000; n++) {
+
+            if (memcmp(last, mem, size) != 0) {
+                memcpy(last, mem, size);
+                states++;
+
+                (void) prd_lease_check(&v, &s);
+                diff = (long long) (s.debited + s.debt + s.refunded)
+                       - (long long) (s.admitted + s.returned + s.forfeited
+                                      + s.held);
+                most = prd_max(most, llabs(diff - before));
+
+                /* the next one has tokens, or asks: whatever was left */
+
+                memcpy(copy, mem, size);
+                (void) prd_zone_attach(&w, copy, size, &policy, 1, 2,
+                                       lab_alive);
+                ask = lab_ask(&policy, 1, now + 2000);
+                stuck += prd_lease_decide(&w, &policy, &ask, &answer,
+                                          PRD_LEASE_LEASE)
+                         == PRD_OK && !answer.taken;
+            }
+
+            if (ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) != 0) {
+                break;
+            }
+
+            waitpid(pid, &status, 0);
+        }
+
+        if (WIFSTOPPED(status)) {
+            kill(pid, SIGKILL);
+            waitpid(pid, &status, 0);
+        }
+
+        ok(states > 1 && stuck == 0 && most <= (op < 5 ? 3000 : hand),
+           "%s: %d instructions, %d states of the memory, the books off by "
+           "%lld at most", names[op], n, states, most);
+        node[0].n = 0;
+    }
+
+    (void) prd_lease_check(&v, &s);
+    ok(books(), "books agree in the end");
+
+    free(last);
+    free(copy);
+    munmap(mem, size);
+    nodes = 0;
+}
+
+
+int
+main(void)
+{
+    unsigned  i;
+
+    is_int(sizeof(prd_lease_t), 64, "a lease is a cache line");
+
+    grants();
+    strict();
+    ordinary();
+    refused();
+    alone();
+    debt();
+    pooled();
+    lates();
+    undone();
+    parents();
+    reused();
+    envelopes();
+    voids();
+    watchers();
+    full();
+    hostile();
+
+    for (i = 0; i < 3; i++) {
+        bound("rate=50r/s burst=40", LAB_MS, 0, 10 + i);
+        bound("rate=5r/s burst=3", LAB_MS, 0, 20 + i);
+    }
+
+    bound("rate=50r/s burst=40", LAB_MS, 20, 30);
+    bound("rate=50r/s burst=40", 0u - 5000, 0, 40);
+    bound("rate=50r/s burst=40", 0u - 5000, 20, 41);
+    bound("rate=50r/s burst=40", 0x7fffffffu - 5000, 20, 42);
+
+    killed();
+
+    return done_testing();
+}
