@@ -66,6 +66,14 @@ enum {
 };
 
 
+/* four floats anywhere: what every machine's compiler makes the best of */
+
+typedef float gru_four_t
+    __attribute__((vector_size(16), aligned(4), may_alias));
+
+typedef int32_t gru_mask_t __attribute__((vector_size(16)));
+
+
 static const float  gru_u[Q] = { 0.5f, 0.9f, 0.95f, 0.99f };
 static const int    gru_ahead[PRD_GRU_HORIZONS] = { 1, 6, 12 };
 
@@ -102,24 +110,75 @@ gru_random(uint64_t *state)
 }
 
 
-static inline float
-gru_tanh(float v)
+static inline gru_four_t
+gru_clamp_four(gru_four_t v, float to)
 {
-    v = gru_clamp(v, -3, 3);
+    gru_mask_t  in;
+    gru_four_t  hi, lo;
 
-    return v * (27 + v * v) / (27 + 9 * v * v);
+    hi = (gru_four_t) { to, to, to, to };
+    lo = -hi;
+
+    in = v < hi;
+    v = (gru_four_t) (((gru_mask_t) v & in) | ((gru_mask_t) hi & ~in));
+    in = v > lo;
+
+    return (gru_four_t) (((gru_mask_t) v & in) | ((gru_mask_t) lo & ~in));
 }
 
 
-static inline float
-gru_tanh_d(float v)
+/*
+ * v <- T(v) for n of them, a multiple of 4, whose derivatives go to d unless
+ * that is NULL.
+ */
+
+static inline void
+gru_tanh(float *v, float *d, size_t n)
 {
-    float  d;
+    size_t      k;
+    gru_four_t  x, y, square;
 
-    v = gru_clamp(v, -3, 3);
-    d = (9 - v * v) / (9 + 3 * v * v);
+    for (k = 0; k < n; k += 4) {
+        x = gru_clamp_four(*(gru_four_t *) (v + k), 3);
+        square = x * x;
 
-    return d * d;
+        if (d) {
+            y = (9 - square) / (9 + 3 * square);
+            *(gru_four_t *) (d + k) = y * y;
+        }
+
+        *(gru_four_t *) (v + k) = x * (27 + square) / (27 + 9 * square);
+    }
+}
+
+
+/* the same with S */
+
+static inline void
+gru_sigmoid(float *v, float *d, size_t n)
+{
+    size_t      k;
+    gru_four_t  *p;
+
+    p = (gru_four_t *) v;
+
+    for (k = 0; k < n / 4; k++) {
+        p[k] *= 0.5f;
+    }
+
+    gru_tanh(v, d, n);
+
+    for (k = 0; k < n / 4; k++) {
+        p[k] = 0.5f + 0.5f * p[k];
+    }
+
+    if (d) {
+        p = (gru_four_t *) d;
+
+        for (k = 0; k < n / 4; k++) {
+            p[k] *= 0.25f;
+        }
+    }
 }
 
 
@@ -233,18 +292,36 @@ gru_feed(prd_gru_client_t *c, uint16_t z16)
 }
 
 
-/* y += x of `rows` inputs times a matrix of `columns` cells */
+/* y += x of `rows` inputs times a matrix; `columns` is a multiple of 12 */
 
-#define gru_product(y, x, w, rows, columns)                                   \
-                                                                              \
-    for (size_t i_ = 0; i_ < (rows); i_++) {                                  \
-        const float   x_ = (x)[i_];                                           \
-        const float  *w_ = (w) + i_ * (columns);                              \
-                                                                              \
-        for (size_t k_ = 0; k_ < (columns); k_++) {                           \
-            (y)[k_] += x_ * w_[k_];                                           \
-        }                                                                     \
+static inline void
+gru_product(float *restrict y, const float *restrict x,
+    const float *restrict w, size_t rows, size_t columns)
+{
+    size_t        i, k;
+    gru_four_t    a, b, c, *to;
+    const gru_four_t  *from;
+
+    for (k = 0; k < columns; k += 12) {
+        to = (gru_four_t *) (y + k);
+
+        a = to[0];
+        b = to[1];
+        c = to[2];
+
+        for (i = 0; i < rows; i++) {
+            from = (const gru_four_t *) (w + i * columns + k);
+
+            a += x[i] * from[0];
+            b += x[i] * from[1];
+            c += x[i] * from[2];
+        }
+
+        to[0] = a;
+        to[1] = b;
+        to[2] = c;
     }
+}
 
 
 /* One step: h from the one before; the tape, if there is one, is written. */
@@ -262,15 +339,7 @@ gru_step(const float *w, const float *x, float *h, prd_gru_tape_t *tape)
     gru_product(gate, h, w + GATE_H, H, 2 * H);
     gru_product(cand, x, w + CAND_X, I, H);
 
-    if (tape) {
-        for (k = 0; k < 2 * H; k++) {
-            tape->gate_d[k] = gru_tanh_d(gate[k] / 2) / 4;
-        }
-    }
-
-    for (k = 0; k < 2 * H; k++) {
-        gate[k] = (1 + gru_tanh(gate[k] / 2)) / 2;
-    }
+    gru_sigmoid(gate, tape ? tape->gate_d : NULL, 2 * H);
 
     for (k = 0; k < H; k++) {
         rh[k] = gate[k] * h[k];
@@ -281,14 +350,11 @@ gru_step(const float *w, const float *x, float *h, prd_gru_tape_t *tape)
     if (tape) {
         memcpy(tape->h, h, sizeof(tape->h));
         memcpy(tape->gate, gate, sizeof(gate));
-
-        for (k = 0; k < H; k++) {
-            tape->cand_d[k] = gru_tanh_d(cand[k]);
-        }
     }
 
+    gru_tanh(cand, tape ? tape->cand_d : NULL, H);
+
     for (k = 0; k < H; k++) {
-        cand[k] = gru_tanh(cand[k]);
         h[k] += gate[H + k] * (cand[k] - h[k]);
     }
 
@@ -510,7 +576,7 @@ gru_record(prd_gru_t *g, prd_gru_client_t *c, uint32_t bin_s, uint32_t bin,
     uint32_t           i;
     prd_gru_window_t  *win;
 
-    if (g->recording >= PRD_GRU_WINDOWS / 2
+    if (!(weight > 0) || g->recording >= PRD_GRU_WINDOWS / 2
         || gru_random(&g->random) * (float) g->every >= weight)
     {
         return NULL;
@@ -629,7 +695,7 @@ prd_gru_add(prd_gru_t *g, prd_gru_client_t *c, uint32_t bin_s, uint32_t bin,
         return PRD_ESTALE;
     }
 
-    g->adds++;
+    g->adds += w > 0;
 
     if (gap < 0) {
         memset(c, 0, sizeof(prd_gru_client_t));
@@ -674,7 +740,7 @@ prd_gru_forecast(const prd_gru_t *g, const prd_gru_client_t *c,
         for (k = 0; k < Q; k++) {
             v += k ? gru_plus(out[i * Q + k]) : out[i * Q];
             v = gru_clamp(v, -GRU_OUT_MAX, GRU_OUT_MAX);
-            q[i][k] = expm1f(gru_clamp(c->level + s * v, 0, GRU_Z_MAX));
+            q[i][k] = expf(gru_clamp(c->level + s * v, 0, GRU_Z_MAX)) - 1;
         }
     }
 
@@ -730,7 +796,7 @@ gru_forward(const float *w, const prd_gru_window_t *win, int32_t offset_s,
                 v += k ? gru_plus(tape[t].out[i * Q + k])
                        : tape[t].out[i * Q];
 
-                weight = 1;
+                weight = expf(gru_clamp(tape[t].spread * v, -2, 2));
                 e = y - v;
                 loss += weight * (e > 0 ? gru_u[k] * e : (gru_u[k] - 1) * e);
                 d[k] = weight * (e > 0 ? -gru_u[k] : 1 - gru_u[k]);
@@ -752,25 +818,34 @@ gru_forward(const float *w, const prd_gru_window_t *win, int32_t offset_s,
 }
 
 
-/* y of `rows` = a matrix times x of `columns`; its gradient += x y^T */
+/*
+ * The way back through gru_product(): grad += in d^T, and d_in += W d unless
+ * it is NULL.
+ */
 
-static void
-gru_back(const float *w, float *grad, const float *in, const float *d,
-    float *d_in, size_t rows, size_t columns)
+static inline void
+gru_back(const float *restrict w, float *restrict grad,
+    const float *restrict in, const float *restrict d,
+    float *restrict d_in, size_t rows, size_t columns)
 {
-    float   sum;
-    size_t  i, k;
+    size_t             i, k;
+    gru_four_t         sum, *to;
+    const gru_four_t  *from, *by;
 
     for (i = 0; i < rows; i++) {
-        sum = 0;
+        sum = (gru_four_t) { 0, 0, 0, 0 };
 
-        for (k = 0; k < columns; k++) {
-            grad[i * columns + k] += in[i] * d[k];
-            sum += w[i * columns + k] * d[k];
+        to = (gru_four_t *) (grad + i * columns);
+        from = (const gru_four_t *) (w + i * columns);
+        by = (const gru_four_t *) d;
+
+        for (k = 0; k < columns / 4; k++) {
+            to[k] += in[i] * by[k];
+            sum += from[k] * by[k];
         }
 
         if (d_in) {
-            d_in[i] += sum;
+            d_in[i] += (sum[0] + sum[1]) + (sum[2] + sum[3]);
         }
     }
 }

@@ -39,8 +39,8 @@
 #define PRD_GRU_MAGIC      0x70677275u
 #define PRD_GRU_VERSION    1              /* of both structures, 1..15 */
 
-#define PRD_GRU_HIDDEN     12             /* a multiple of 4 */
-#define PRD_GRU_INPUTS     12             /* a multiple of 4 */
+#define PRD_GRU_HIDDEN     12             /* a multiple of 12 */
+#define PRD_GRU_INPUTS     12
 #define PRD_GRU_HORIZONS   3              /* 1, 6 and 12 bins ahead */
 #define PRD_GRU_QUANTILES  4              /* 0.5, 0.9, 0.95, 0.99 */
 #define PRD_GRU_OUTPUTS    (PRD_GRU_HORIZONS * PRD_GRU_QUANTILES)
