@@ -13,7 +13,7 @@
 #define K_MEM 2000.0
 #endif
 #ifndef K_RIDGE
-#define K_RIDGE 2.0
+#define K_RIDGE 15.0
 #endif
 #ifndef K_RIDGEW
 #define K_RIDGEW 2.0
@@ -31,13 +31,41 @@
 #define K_VOTES 2000.0f
 #endif
 #ifndef K_SHIFT
-#define K_SHIFT 0.03f
+#define K_SHIFT 0.005f
 #endif
 #ifndef K_NEAR
 #define K_NEAR 0.05f
 #endif
 #ifndef K_NEARPOW
 #define K_NEARPOW 0.5f
+#endif
+#ifndef K_KETA
+#define K_KETA 0.05f
+#endif
+#ifndef K_KSHARE
+#define K_KSHARE 0.005f
+#endif
+#ifndef K_POLY
+#define K_POLY 1.0f
+#endif
+#ifndef K_PLUS
+#define K_PLUS 0
+#endif
+#ifndef K_CLIPMIN
+#define K_CLIPMIN 0.7f
+#endif
+#ifndef K_UP
+#define K_UP 1
+#define K_DOWN 6
+#endif
+#ifndef K_WARM
+#define K_WARM 12
+#endif
+#ifndef K_CLIP
+#define K_CLIP 5
+#endif
+#ifndef K_SGAIN
+#define K_SGAIN 0.1f
 #endif
 #ifndef K_DAYS1
 #define K_DAYS1 2.0
@@ -94,7 +122,7 @@ cell_of(float u)
 
 
 static void
-quantiles_of(const prd_aggregate_anchor_t *n, float u[4])
+quantiles_of(const prd_aggregate_anchor_t *n, const float *cell, float u[4])
 {
     float     sum, next, want;
     unsigned  c, k;
@@ -103,14 +131,14 @@ quantiles_of(const prd_aggregate_anchor_t *n, float u[4])
     c = 0;
 
     for (k = 0; k < 4; k++) {
-        want = prd_min(level_of[k] * (n->votes + (k ? 1.0f : 0.0f)),
+        want = prd_min(level_of[k] * (n->votes + (k ? K_PLUS * n->vote : 0.0f)),
                        n->votes);
 
-        while (c < PRD_AGGREGATE_CELLS - 1 && sum + n->cell[c] < want) {
-            sum += n->cell[c++];
+        while (c < PRD_AGGREGATE_CELLS - 1 && sum + cell[c] < want) {
+            sum += cell[c++];
         }
 
-        next = n->cell[c] > 0 ? (want - sum) / n->cell[c] : 1;
+        next = cell[c] > 0 ? (want - sum) / cell[c] : 1;
         u[k] = cell_low(c) + prd_min(next, 1) * (cell_low(c + 1) - cell_low(c));
     }
 }
@@ -144,6 +172,7 @@ prd_aggregate_init(prd_aggregate_t *a, uint32_t bin_s)
         n = &a->anchor[i];
         n->spread = 0.1f;
         n->near = 1;
+        n->vote = 1;
         n->error = 0.3f;
 
         for (k = 0; k < EXPERTS; k++) {
@@ -151,11 +180,22 @@ prd_aggregate_init(prd_aggregate_t *a, uint32_t bin_s)
         }
 
         for (c = 0; c < PRD_AGGREGATE_CELLS; c++) {
-            float lo = cell_low(c), hi = cell_low(c + 1);
-            float b = 0.8f;
+            float lo = cell_low(c), hi = cell_low(c + 1), b = 0.8f, v;
 #define CDF(x) ((x) < 0 ? 0.5f * expf((x) / b) : 1 - 0.5f * expf(-(x) / b))
-            n->cell[c] = 3 * (CDF(hi) - CDF(lo));
-            n->votes += n->cell[c];
+            v = 3 * (CDF(hi) - CDF(lo));
+            n->votes += v;
+
+            for (k = 0; k < PRD_AGGREGATE_KINDS; k++) {
+                n->cell[k][c] = v;
+            }
+        }
+
+        for (k = 0; k < PRD_AGGREGATE_KINDS; k++) {
+            n->size[k] = 1;
+
+            for (c = 0; c < 4; c++) {
+                n->trust[k][c] = 1.0f / PRD_AGGREGATE_KINDS;
+            }
         }
     }
 
@@ -333,9 +373,9 @@ scale_of(const prd_aggregate_anchor_t *n, float centre)
 static void
 predict(prd_aggregate_t *a)
 {
-    float                     z, res, top, u[4], sum;
+    float                     z, res, top, u[4], sum, y;
     int64_t                   bin = a->bin;
-    unsigned                  i, k, h, open;
+    unsigned                  i, k, c, h, open;
     const float              *x = a->row[modulo(bin, MOST)];
     prd_aggregate_anchor_t   *n;
     prd_aggregate_pending_t  *p;
@@ -353,9 +393,10 @@ predict(prd_aggregate_t *a)
         h = horizon_of[i];
         p = &a->pending[pending_at[i] + modulo(bin, h)];
 
-        p->point[PRD_AGGREGATE_LAST] = z;
+        p->point[PRD_AGGREGATE_LAST] = a->last;
         p->point[PRD_AGGREGATE_SHORT] = a->mean[0];
         p->point[PRD_AGGREGATE_MIDDLE] = a->mean[1];
+        p->point[PRD_AGGREGATE_LONG] = a->mean[2];
         p->point[PRD_AGGREGATE_PROFILE] = profile_at(a, bin + h, a->mean[1])
             + res * (n->rho_xy + 0.5f) / (n->rho_xx + 0.5f);
 
@@ -378,23 +419,54 @@ predict(prd_aggregate_t *a)
 
         p->centre /= sum;
         p->scale = scale_of(n, p->centre);
-        quantiles_of(n, u);
+        y = expf(p->centre);
 
-        for (k = 0; k < 4; k++) {
-            p->quantile[k] = p->centre + p->scale * (u[k] + n->shift[k]);
+        if (a->bins == 1) {
+            n->size[1] = 0.3f * sqrtf(y);
+            n->size[2] = 0.3f * y;
+        }
 
-            if (k) {
-                p->quantile[k] = prd_max(p->quantile[k], p->quantile[k - 1]);
+        for (k = 0; k < PRD_AGGREGATE_KINDS; k++) {
+            quantiles_of(n, n->cell[k], u);
+            p->raw[k] = k == 0 ? p->scale
+                        : n->size[k] * (k == 1 ? sqrtf(y) : 1);
+
+            for (c = 0; c < 4; c++) {
+                p->kind[k][c] = k == 0 ? p->centre + p->scale * u[c]
+                                : logf(prd_max(y + p->raw[k] * u[c], 1));
+                p->kind[k][c] = prd_max(p->kind[k][c], 0);
+            }
+        }
+
+        for (c = 0; c < 4; c++) {
+            sum = p->quantile[c] = 0;
+
+            for (k = 0; k < PRD_AGGREGATE_KINDS; k++) {
+                sum += n->trust[k][c];
+                p->quantile[c] += n->trust[k][c] * p->kind[k][c];
+            }
+
+            p->quantile[c] = p->quantile[c] / sum + p->scale * n->shift[c];
+
+            if (c) {
+                p->quantile[c] = prd_max(p->quantile[c], p->quantile[c - 1]);
             }
         }
     }
 }
 
 
+static float
+pinball(float y, float q, float level)
+{
+    return y >= q ? level * (y - q) : (level - 1) * (y - q);
+}
+
+
 static void
 score(prd_aggregate_t *a, unsigned i, float z)
 {
-    float                     e, u, loss, best, sum, c, g;
+    float                     e, u, loss, best, sum, c, g, w;
     unsigned                  k;
     prd_aggregate_anchor_t   *n = &a->anchor[i];
     prd_aggregate_pending_t  *p;
@@ -437,7 +509,7 @@ score(prd_aggregate_t *a, unsigned i, float z)
     n->error += g * (fabsf(e) - n->error);
     n->error = prd_max(n->error, 1e-4f);
     c = 1.0f / (expf(p->centre) + 1);
-    g = prd_max(1.0f / (float) (n->scored + 4), K_GAIN * 0.1f);
+    g = prd_max((K_POLY + 1) / (float) (n->scored + 4 + K_POLY), K_GAIN * K_SGAIN);
     c = prd_min(e * e, 25 * p->scale * p->scale) - c;
     n->spread += g * (c - n->spread);
     n->spread = prd_max(n->spread, 1e-5f);
@@ -447,15 +519,63 @@ score(prd_aggregate_t *a, unsigned i, float z)
                          * n->near - n->near) * 0;
     n->scored += (n->scored < UINT32_MAX);
 
-    n->cell[cell_of(u)] += 1;
-    n->votes += 1;
+    w = n->vote;
+    {
+        float y = expf(z), m = expf(p->centre), l[PRD_AGGREGATE_KINDS], t;
+        unsigned j;
 
-    if (n->votes > K_VOTES) {
-        n->votes = 0;
+        for (k = 0; k < 4; k++) {
+            t = 1e30f;
+
+            for (j = 0; j < PRD_AGGREGATE_KINDS; j++) {
+                l[j] = pinball(y, expf(p->kind[j][k]), level_of[k]);
+                t = prd_min(t, l[j]);
+            }
+
+            sum = 0;
+            c = pinball(y, expf(p->quantile[k]), level_of[k]);
+            g = prd_max(1.0f / (float) (n->scored + 1), K_GAIN * .25f);
+            n->pinball[k] += g * (c - n->pinball[k]);
+
+            for (j = 0; j < PRD_AGGREGATE_KINDS; j++) {
+                n->trust[j][k] *= expf(-K_KETA * prd_min((l[j] - t)
+                                           / (n->pinball[k] + 1e-6f), 5));
+                sum += n->trust[j][k];
+            }
+
+            for (j = 0; j < PRD_AGGREGATE_KINDS; j++) {
+                n->trust[j][k] = n->trust[j][k] / sum * (1 - K_KSHARE)
+                                 + K_KSHARE / PRD_AGGREGATE_KINDS;
+            }
+        }
+
+        for (k = 0; k < PRD_AGGREGATE_KINDS; k++) {
+            t = k == 0 ? u : (y - m) / p->raw[k];
+
+            if (n->scored > K_WARM) {
+                n->cell[k][cell_of(t)] += w;
+            }
+
+            if (k) {
+                t = fabsf(y - m) / (k == 1 ? sqrtf(m) : 1);
+                g = prd_max((K_POLY + 1) / (float) (n->scored + 1 + K_POLY), K_GAIN * 0.1f);
+                n->size[k] += g * (prd_min(t, 20 * n->size[k]) - n->size[k]);
+                n->size[k] = prd_max(n->size[k], 1e-3f);
+            }
+        }
+    }
+
+    n->votes += n->scored > K_WARM ? w : 0;
+    n->vote = w * (1 + prd_max(K_POLY / (float) (n->scored + 1), 1 / K_VOTES));
+
+    if (w > 256) {
+        n->vote /= 256;
+        n->votes /= 256;
 
         for (k = 0; k < PRD_AGGREGATE_CELLS; k++) {
-            n->cell[k] *= 0.5f;
-            n->votes += n->cell[k];
+            n->cell[0][k] /= 256;
+            n->cell[1][k] /= 256;
+            n->cell[2][k] /= 256;
         }
     }
 }
@@ -486,22 +606,31 @@ prd_aggregate_add(prd_aggregate_t *a, int64_t bin, double y)
     }
 
     a->bin = bin;
+    a->last = z;
     fade = 1 - 1 / K_MEM;
-    one = a->mean[0];
+    one = a->pending[0].centre;
 
     /* what was forecast for this bin */
 
     for (i = 0; i < PRD_AGGREGATE_ANCHORS; i++) {
         if (a->run >= horizon_of[i]) {
-            if (i == 0) {
-                one = a->pending[0].centre;
-            }
-
             score(a, i, z);
         }
     }
 
     /* equations */
+
+    if (a->run && a->bins > 20) {
+        s = prd_max(K_CLIP * a->pending[0].scale, K_CLIPMIN);
+
+        if (fabsf(z - one) > s && a->clipped < (z > one ? K_UP : K_DOWN)) {
+            z = z > one ? one + s : one - s;
+            a->clipped++;
+
+        } else {
+            a->clipped = 0;
+        }
+    }
 
     if (a->run) {
         x = a->row[modulo(bin - 1, MOST)];
@@ -561,15 +690,15 @@ prd_aggregate_add(prd_aggregate_t *a, int64_t bin, double y)
 
     d = slot_of(a, bin);
     a->day[d] += (z - a->day[d]) / (float) (a->day_seen[d] + 1);
-    a->day_seen[d] = prd_min(a->day_seen[d] + 1,
+    a->day_seen[d] = (uint16_t) prd_min(a->day_seen[d] + 1u,
                              5 * prd_max(86400 / a->slots / a->bin_s, 1));
     d = hour_of(a, bin);
     a->week[d] += (z - a->week[d]) / (float) (a->week_seen[d] + 1);
-    a->week_seen[d] = prd_min(a->week_seen[d] + 1,
+    a->week_seen[d] = (uint16_t) prd_min(a->week_seen[d] + 1u,
                               4 * prd_max(3600 / a->bin_s, 1));
 
     a->z[modulo(bin, MOST)] = z;
-    a->top = prd_max(z, a->top * 0.9999f);
+    a->top = prd_max((float) log1p(prd_min(y, 1e19)), a->top * 0.9999f);
 
     for (i = 0; i < PRD_AGGREGATE_MEANS; i++) {
         s = prd_max(gain_of[i], 1.0f / (float) (a->bins + 1));

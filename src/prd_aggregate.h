@@ -53,13 +53,16 @@
 
 #define PRD_AGGREGATE_FITS      4     /* no waves, day 1-2, day, day + week */
 #define PRD_AGGREGATE_SLOTS     96    /* of a day */
-#define PRD_AGGREGATE_CELLS     192   /* of a histogram of errors */
+#define PRD_AGGREGATE_CELLS     128   /* of a histogram of errors */
+#define PRD_AGGREGATE_KINDS     3     /* of errors: of the logarithm, the */
+                                      /* root, the count */
 
 
 enum {
     PRD_AGGREGATE_LAST = 0,
     PRD_AGGREGATE_SHORT,              /* exponential means */
     PRD_AGGREGATE_MIDDLE,
+    PRD_AGGREGATE_LONG,
     PRD_AGGREGATE_PROFILE,            /* time of day and week, and level */
     PRD_AGGREGATE_FIT,                /* direct regressions, one per fit */
     PRD_AGGREGATE_ARMA = PRD_AGGREGATE_FIT + PRD_AGGREGATE_FITS,
@@ -75,6 +78,8 @@ typedef struct {
     float     centre;                 /* of the mixture */
     float     scale;                  /* of its errors */
     float     quantile[PRD_AGGREGATE_QUANTILES];
+    float     kind[PRD_AGGREGATE_KINDS][PRD_AGGREGATE_QUANTILES];
+    float     raw[PRD_AGGREGATE_KINDS];
 } prd_aggregate_pending_t;
 
 
@@ -84,8 +89,12 @@ typedef struct {
     double    cross[PRD_AGGREGATE_TERMS];
     float     beta[PRD_AGGREGATE_FITS][PRD_AGGREGATE_TERMS];
     float     weight[PRD_AGGREGATE_EXPERTS];
-    float     cell[PRD_AGGREGATE_CELLS];
+    float     cell[PRD_AGGREGATE_KINDS][PRD_AGGREGATE_CELLS];
     float     votes;
+    float     vote;                   /* weight of the next one */
+    float     trust[PRD_AGGREGATE_KINDS][PRD_AGGREGATE_QUANTILES];
+    float     pinball[PRD_AGGREGATE_QUANTILES];
+    float     size[PRD_AGGREGATE_KINDS];
     float     error;                  /* mean |error| of the mixture */
     float     spread;                 /* variance beyond that of counts */
     float     near;                   /* the same of late, relative */
@@ -104,6 +113,8 @@ typedef struct {
     uint32_t  run;                    /* without a hole before, saturates */
     uint32_t  due;                    /* the anchor to be solved next */
     uint32_t  slots;
+    uint32_t  clipped;
+    float     last;
 
     double    gram[PRD_AGGREGATE_TERMS * (PRD_AGGREGATE_TERMS + 1) / 2];
     double    rows;                   /* sum of the weights in it */
