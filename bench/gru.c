@@ -6,12 +6,14 @@
  *
  * Usage: gru SERIES.csv[.gz] [only=NAME,NAME...] [not=NAME,NAME...]
  *            [from=0.6] [budget=64] [seed=1] [horizon=0] [keep]
+ *            [teach=NAME,NAME...]
  *
  * SERIES has lines of series_id,bin_seconds,t0,kind,counts; series_id begins
  * with the trace and a colon; kind is agg, group, heavy or light.  `from` is
  * the part of each series that is not scored, `budget` the windows trained
  * on when bins have closed, horizon=1, 6 or 12 scores that one alone, `keep`
- * takes the network from one trace to the next.
+ * takes the network from one trace to the next, and `teach` are traces that
+ * are gone through first, not scored, and kept.
  *
  * Methods, all with quantiles 0.5, 0.9, 0.95, 0.99:
  *
@@ -80,6 +82,7 @@ typedef struct {
 typedef struct {
     char               trace[64];
     char               kind[8];
+    int                teaches;
     unsigned           bin_s;
     uint64_t           t0;
     uint32_t          *y;
@@ -407,8 +410,9 @@ listed(const char *list, const char *name)
 
 
 static void
-load(const char *name, const char *only, const char *not)
+load(const char *name, const char *only, const char *not, const char *teach)
 {
+    int        teaches;
     char      *line, *p, *field[5];
     gzFile     f;
     unsigned   i, size;
@@ -441,7 +445,10 @@ load(const char *name, const char *only, const char *not)
             *p = '\0';
         }
 
-        if ((only && !listed(only, field[0])) || (not && listed(not, field[0])))
+        teaches = teach && listed(teach, field[0]);
+
+        if (!teaches && ((only && !listed(only, field[0]))
+                         || (not && listed(not, field[0]))))
         {
             continue;
         }
@@ -452,6 +459,7 @@ load(const char *name, const char *only, const char *not)
 
         snprintf(s->trace, sizeof(s->trace), "%.63s", field[0]);
         snprintf(s->kind, sizeof(s->kind), "%.7s", field[3]);
+        s->teaches = teaches;
         s->bin_s = (unsigned) atoi(field[1]);
         s->t0 = strtoull(field[2], NULL, 10);
 
@@ -509,7 +517,9 @@ report(const char *kind, unsigned bin_s, int only)
     memset(c99, 0, sizeof(c99));
 
     for (s = series; s < series + n_series; s++) {
-        if (strcmp(class_of(s), kind) || s->bin_s != bin_s || s->unit == 0) {
+        if (strcmp(class_of(s), kind) || s->bin_s != bin_s || s->unit == 0
+            || s->teaches)
+        {
             continue;
         }
 
@@ -569,23 +579,23 @@ report(const char *kind, unsigned bin_s, int only)
 int
 main(int argc, char **argv)
 {
-    int          i, only, keep;
+    int          i, only, keep, pass;
     double       from, fed, trained;
     uint64_t     adds, seed, windows, steps;
     unsigned     budget, k, j, bins[5] = { 60, 300, 600, 3600, 0 };
     series_t    *s, *end;
-    prd_gru_t   *g;
-    const char  *with, *without;
+    prd_gru_t   *g, *taught;
+    const char  *with, *without, *teach;
 
     from = 0.6;
     budget = 64;
     seed = 1;
     only = keep = 0;
-    with = without = NULL;
+    with = without = teach = NULL;
 
     if (argc < 2) {
         bench_die("usage: gru SERIES.csv[.gz] [only=] [not=] [from=] "
-                  "[budget=] [seed=] [horizon=] [keep]");
+                  "[budget=] [seed=] [horizon=] [keep] [teach=]");
     }
 
     for (i = 2; i < argc; i++) {
@@ -607,6 +617,9 @@ main(int argc, char **argv)
         } else if (strncmp(argv[i], "horizon=", 8) == 0) {
             only = atoi(argv[i] + 8);
 
+        } else if (strncmp(argv[i], "teach=", 6) == 0) {
+            teach = argv[i] + 6;
+
         } else if (strcmp(argv[i], "keep") == 0) {
             keep = 1;
 
@@ -615,7 +628,7 @@ main(int argc, char **argv)
         }
     }
 
-    load(argv[1], with, without);
+    load(argv[1], with, without, teach);
 
     g = malloc(sizeof(prd_gru_t));
     prd_gru_init(g, seed);
@@ -623,24 +636,34 @@ main(int argc, char **argv)
     adds = windows = steps = 0;
     fed = trained = 0;
 
-    for (s = series; s < series + n_series; s = end) {
-        for (end = s; end < series + n_series; end++) {
-            if (strcmp(end->trace, s->trace)) {
-                break;
-            }
-        }
+    taught = malloc(sizeof(prd_gru_t));
+    *taught = *g;
 
-        if (!keep) {
+    for (pass = 0; pass < 2; pass++) {
+        for (s = series; s < series + n_series; s = end) {
+            for (end = s; end < series + n_series; end++) {
+                if (strcmp(end->trace, s->trace)) {
+                    break;
+                }
+            }
+
+            if (s->teaches == pass) {
+                continue;
+            }
+
+            if (pass == 1 && !keep) {
+                *g = *taught;
+            }
+
+            windows -= g->trained;
+            steps -= g->steps;
+            run(g, s, end, from, budget, &adds, &fed, &trained);
             windows += g->trained;
             steps += g->steps;
-            prd_gru_init(g, seed);
         }
 
-        run(g, s, end, from, budget, &adds, &fed, &trained);
+        *taught = *g;
     }
-
-    windows += g->trained;
-    steps += g->steps;
 
     printf("bytes: network %zu, client %zu; %llu bins, %llu windows, "
            "%llu steps, %llu resets\n",

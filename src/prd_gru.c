@@ -40,12 +40,13 @@
 #define OUT_H   (OUT_X + I * O)
 
 #define GRU_Z_ONE       1024.0f
+#define GRU_Z_HALF      0.405465f      /* ln(1 + 0.5): below is nothing */
 #define GRU_SPREAD_ONE  4096.0f
 #define GRU_SPREAD_MIN  0.02f
 #define GRU_Z_MAX       63.0f
 #define GRU_OUT_MAX     16.0f          /* in spreads */
 
-#define GRU_LEVEL       (1.0f / 64)    /* slowest gain of level and spread */
+#define GRU_LEVEL       (1.0f / 24)    /* slowest gain of level and spread */
 #define GRU_FAST        0.3f
 #define GRU_FADE        0.97f
 
@@ -721,7 +722,7 @@ prd_rc_t
 prd_gru_forecast(const prd_gru_t *g, const prd_gru_client_t *c,
     uint32_t bin_s, float q[PRD_GRU_HORIZONS][PRD_GRU_QUANTILES])
 {
-    float   x[I], h[H], out[O], v, s;
+    float   x[I], h[H], out[O], v, s, z;
     size_t  i, k;
 
     if (!gru_sane(c) || bin_s == 0 || bin_s > 86400) {
@@ -740,7 +741,8 @@ prd_gru_forecast(const prd_gru_t *g, const prd_gru_client_t *c,
         for (k = 0; k < Q; k++) {
             v += k ? gru_plus(out[i * Q + k]) : out[i * Q];
             v = gru_clamp(v, -GRU_OUT_MAX, GRU_OUT_MAX);
-            q[i][k] = expf(gru_clamp(c->level + s * v, 0, GRU_Z_MAX)) - 1;
+            z = gru_clamp(c->level + s * v, 0, GRU_Z_MAX);
+            q[i][k] = z > GRU_Z_HALF ? expf(z) - 1 : 0;
         }
     }
 
@@ -787,8 +789,8 @@ gru_forward(const float *w, const prd_gru_window_t *win, int32_t offset_s,
                 break;
             }
 
-            y = ((float) win->z[to] / GRU_Z_ONE - tape[t].level)
-                / tape[t].spread;
+            y = win->z[to] ? (float) win->z[to] / GRU_Z_ONE : GRU_Z_HALF;
+            y = (y - tape[t].level) / tape[t].spread;
             y = gru_clamp(y, -GRU_OUT_MAX, GRU_OUT_MAX);
             v = 0;
 
@@ -798,6 +800,12 @@ gru_forward(const float *w, const prd_gru_window_t *win, int32_t offset_s,
 
                 weight = expf(gru_clamp(tape[t].spread * v, -2, 2));
                 e = y - v;
+
+                if (e > 0 && win->z[to] == 0) {
+                    d[k] = 0;
+                    continue;
+                }
+
                 loss += weight * (e > 0 ? gru_u[k] * e : (gru_u[k] - 1) * e);
                 d[k] = weight * (e > 0 ? -gru_u[k] : 1 - gru_u[k]);
             }
