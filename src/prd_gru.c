@@ -44,9 +44,10 @@
 #define GRU_SPREAD_ONE  4096.0f
 #define GRU_SPREAD_MIN  0.02f
 #define GRU_Z_MAX       63.0f
+#define GRU_WHOLE       32.0f
 #define GRU_OUT_MAX     16.0f          /* in spreads */
 
-#define GRU_LEVEL       (1.0f / 24)    /* slowest gain of level and spread */
+#define GRU_LEVEL       (1.0f / 12)    /* slowest gain of level and spread */
 #define GRU_FAST        0.3f
 #define GRU_FADE        0.97f
 
@@ -455,6 +456,7 @@ prd_gru_init(prd_gru_t *g, uint64_t seed)
     g->seed = seed;
     g->random = seed ^ 0x6772752d72616e64ull;
     g->every = 1;
+    g->whole = 1;
 
     gru_begin(g);
 }
@@ -718,6 +720,26 @@ prd_gru_add(prd_gru_t *g, prd_gru_client_t *c, uint32_t bin_s, uint32_t bin,
 }
 
 
+/*
+ * Quantiles of counts are whole.  Large ones are as good without; between a
+ * half and 1 the network is unsure rather than inexact.
+ */
+
+static inline float
+gru_count(float z, uint32_t whole)
+{
+    float  q;
+
+    if (z <= GRU_Z_HALF) {
+        return 0;
+    }
+
+    q = expf(z) - 1;
+
+    return whole && q > 1 && q < GRU_WHOLE ? (float) (int) (q + 0.5f) : q;
+}
+
+
 prd_rc_t
 prd_gru_forecast(const prd_gru_t *g, const prd_gru_client_t *c,
     uint32_t bin_s, float q[PRD_GRU_HORIZONS][PRD_GRU_QUANTILES])
@@ -742,7 +764,7 @@ prd_gru_forecast(const prd_gru_t *g, const prd_gru_client_t *c,
             v += k ? gru_plus(out[i * Q + k]) : out[i * Q];
             v = gru_clamp(v, -GRU_OUT_MAX, GRU_OUT_MAX);
             z = gru_clamp(c->level + s * v, 0, GRU_Z_MAX);
-            q[i][k] = z > GRU_Z_HALF ? expf(z) - 1 : 0;
+            q[i][k] = gru_count(z, g->whole);
         }
     }
 

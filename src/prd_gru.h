@@ -118,6 +118,8 @@ typedef struct {
     uint32_t          version;
     uint32_t          size;
     int32_t           offset_s;           /* local time - UTC; the caller's */
+    uint32_t          whole;              /* y are counts; 0: any measure */
+    uint32_t          spare;
     uint64_t          seed;
     uint64_t          random;
 
@@ -142,7 +144,10 @@ typedef struct {
 } prd_gru_t;
 
 
-/* Begins a network; the seed gives the first weights and what is sampled. */
+/*
+ * Begins a network; the seed gives the first weights and what is sampled.
+ * offset_s is 0 then and whole is 1: the caller may set both at any time.
+ */
 void prd_gru_init(prd_gru_t *g, uint64_t seed);
 
 /*
@@ -174,7 +179,8 @@ prd_rc_t prd_gru_add(prd_gru_t *g, prd_gru_client_t *c, uint32_t bin_s,
 /*
  * Quantiles 0.5, 0.9, 0.95 and 0.99 of a client's count in the 1st, 6th and
  * 12th bin after the last one added: finite, >= 0, none below the one before;
- * what would be below a half is 0, as quantiles of counts are whole.
+ * what would be below a half is 0, and g->whole rounds small ones, as
+ * quantiles of counts are whole.
  * PRD_DECLINED: the client has not been seen or is of another version; q is
  * untouched.
  */
