@@ -2,8 +2,8 @@
 /*
  * A population of clients whose kinds are known, for the groups: random
  * parameters a client (rates log-uniform within a factor of 10 or so), noise,
- * days of absence, clients that come later.  Two sets of parameters: groups
- * were developed on the first.  For bench/groups.c and the unit test.
+ * days of absence, clients that come later.  Three sets of parameters: groups
+ * were developed on the first; the last has no noise but little to go by.  For bench/groups.c and the unit test.
  */
 
 
@@ -68,6 +68,15 @@ static const pop_terms_t  pop_terms[] = {
         { 150, 2000 }, 7, 19, 0.15,
         { 0.05, 0.3 }, { 5, 40 }, { 600, 3600 },
         0.05, 0.2, 0.1
+    },
+    {
+        { 800, 8000 },
+        { 200, 2000 }, { 60, 600 }, 1, 4, 60, 0,
+        { 3, 30 },
+        { 0.3, 1 }, { 30, 300 }, { 30, 600 }, 0,
+        { 30, 300 }, 9, 17, 0,
+        { 0.07, 0.3 }, { 3, 20 }, { 600, 3600 },
+        0, 0, 0
     }
 };
 

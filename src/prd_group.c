@@ -367,11 +367,14 @@ prd_group_step(prd_groups_t *g, prd_group_work_t *w, uint64_t now_s,
 
     settling = prd_group_settling(g, now_s, learning);
 
-    /* by how much a scale or a radius may have changed since the last one */
+    /* by which factor a scale or a radius may have changed since the last */
 
-    factor = settling || now_s <= g->stepped_s ? 1
-             : prd_min((double) (now_s - g->stepped_s) / PRD_GROUP_DAY_S, 1);
-    factor = settling ? 1e6 : pow(2, now_s <= g->stepped_s ? 0 : factor);
+    factor = 1e6;
+
+    if (!settling) {
+        factor = now_s > g->stepped_s ? (double) (now_s - g->stepped_s) : 0;
+        factor = pow(2, prd_min(factor / PRD_GROUP_DAY_S, 1));
+    }
 
     switch ((prd_group_phase_e) w->phase) {
 

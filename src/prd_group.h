@@ -35,6 +35,11 @@
  * PRD_GROUP_MISSED in a row; results are PRD_GROUP_EVERY_S apart.  These
  * bounds are lifted while `learning`, in the warm-up, and for
  * PRD_GROUP_SETTLE_S from the first result: a day of data knows no weekend.
+ * Outliers have no vote.
+ *
+ * Who keeps something by place (a client's group, a chain of prd_markov.h)
+ * compares prd_group_t.id when `generation` has risen: a place may be another
+ * group's by then.
  *
  * Owned by the forecasting thread (or the replay tool).  Nothing here
  * allocates.
@@ -146,8 +151,8 @@ typedef struct {
 
 
 /*
- * Starts a pass; a step not ended yet keeps its sample and goes on.  `w` may
- * be fresh memory at any time.
+ * Starts a pass; steps not ended yet keep their sample and go on.  `w` may be
+ * zeroed at any time, and has to be when *g was loaded.
  */
 void prd_group_begin(prd_group_work_t *w);
 
