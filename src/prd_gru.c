@@ -45,6 +45,8 @@
 #define GRU_SPREAD_MIN  0.02f
 #define GRU_Z_MAX       63.0f
 #define GRU_WHOLE       32.0f
+#define GRU_QUIET       1.386294f      /* ln 4: of a client that is quiet */
+#define GRU_SURGE       1.386294f      /* forecasts up to 4 times the peak */
 #define GRU_OUT_MAX     16.0f          /* in spreads */
 
 #define GRU_LEVEL       (1.0f / 12)    /* slowest gain of level and spread */
@@ -744,7 +746,7 @@ prd_rc_t
 prd_gru_forecast(const prd_gru_t *g, const prd_gru_client_t *c,
     uint32_t bin_s, float q[PRD_GRU_HORIZONS][PRD_GRU_QUANTILES])
 {
-    float   x[I], h[H], out[O], v, s, z;
+    float   x[I], h[H], out[O], v, s, z, most;
     size_t  i, k;
 
     if (!gru_sane(c) || bin_s == 0 || bin_s > 86400) {
@@ -757,13 +759,17 @@ prd_gru_forecast(const prd_gru_t *g, const prd_gru_client_t *c,
 
     s = gru_spread(c);
 
+    /* where the scale has just changed, tails are not to be believed */
+
+    most = fmaxf((float) c->peak / GRU_Z_ONE, GRU_QUIET) + GRU_SURGE;
+
     for (i = 0; i < PRD_GRU_HORIZONS; i++) {
         v = 0;
 
         for (k = 0; k < Q; k++) {
             v += k ? gru_plus(out[i * Q + k]) : out[i * Q];
             v = gru_clamp(v, -GRU_OUT_MAX, GRU_OUT_MAX);
-            z = gru_clamp(c->level + s * v, 0, GRU_Z_MAX);
+            z = gru_clamp(c->level + s * v, 0, most);
             q[i][k] = gru_count(z, g->whole);
         }
     }

@@ -179,7 +179,8 @@ prd_rc_t prd_gru_add(prd_gru_t *g, prd_gru_client_t *c, uint32_t bin_s,
 /*
  * Quantiles 0.5, 0.9, 0.95 and 0.99 of a client's count in the 1st, 6th and
  * 12th bin after the last one added: finite, >= 0, none below the one before;
- * what would be below a half is 0, and g->whole rounds small ones, as
+ * none above 4 times the greatest of late, or above 15 for the quiet; what
+ * would be below a half is 0, and g->whole rounds small ones, as
  * quantiles of counts are whole.
  * PRD_DECLINED: the client has not been seen or is of another version; q is
  * untouched.
