@@ -77,7 +77,7 @@ groups_pass(prd_groups_t *g, prd_group_work_t *w, const pop_client_t *c,
                && prd_habit_age_s(&c[i].habit, now_s) >= PRD_GROUP_VOTE_S;
 
         place[i] = (uint8_t) prd_group_learn(g, w, x, vote, &outlier) & 15;
-        *outliers += (uint32_t) outlier;
+        *outliers += (uint32_t) outlier && vote;
     }
 
     prd_group_end(g, w, now_s, 0);

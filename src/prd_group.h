@@ -57,8 +57,8 @@
 #define PRD_GROUP_NONE      255        /* no group yet, or too little known */
 #define PRD_GROUP_NAME      20         /* bytes of a name, with its 0 */
 
-#define PRD_GROUP_ASSIGN    3          /* active bins to be in a group */
-#define PRD_GROUP_VOTES     6          /* to have a vote */
+#define PRD_GROUP_ASSIGN    2          /* active bins to be in a group */
+#define PRD_GROUP_VOTES     6          /* to have a vote, to be an outlier */
 #define PRD_GROUP_VOTE_S    43200
 #define PRD_GROUP_SAMPLE    1024
 #define PRD_GROUP_SAMPLE_0  32         /* fewer voters make no groups */
@@ -161,6 +161,8 @@ void prd_group_begin(prd_group_work_t *w);
  * none.  *outlier is 1 when it is farther from every group than what DBSCAN
  * counts to it, or one of its features is (8 mean deviations).  x must be of
  * prd_habit_features(); what is not finite is nobody's.
+ * Of a client with fewer than PRD_GROUP_VOTES active bins it says little that
+ * it is an outlier.
  */
 unsigned prd_group_learn(const prd_groups_t *g, prd_group_work_t *w,
     const float *x, int vote, int *outlier);

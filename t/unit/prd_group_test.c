@@ -73,7 +73,7 @@ pass(crowd_t *c, uint64_t now_s)
 
         c->place[i] = (uint8_t) prd_group_learn(&c->groups, &c->work, x, vote,
                                                 &outlier) & 15;
-        c->outliers += (uint32_t) outlier;
+        c->outliers += (uint32_t) outlier && vote;
     }
 
     prd_group_end(&c->groups, &c->work, now_s, 0);
@@ -391,6 +391,80 @@ few(void)
 }
 
 
+/* A kind that comes and goes after the groups have settled. */
+
+static void
+newcomers(void)
+{
+    int               outlier;
+    char              name[PRD_GROUP_NAME], first[PRD_GROUP_NAME];
+    float             x[PRD_HABIT_FEATURES];
+    unsigned          i, f, k, n, came, gone, kinds_n;
+    uint32_t          id;
+    uint64_t          random;
+    prd_groups_t     *g = &crowd.groups;
+    prd_group_work_t *w = &crowd.work;
+
+    memset(g, 0, sizeof(prd_groups_t));
+    memset(w, 0, sizeof(prd_group_work_t));
+    random = 5;
+    came = gone = 0;
+    id = 0;
+    first[0] = '\0';
+
+    for (k = 0; k < 200; k++) {
+
+        /* light alone for four days, bursty as well, light alone */
+
+        kinds_n = k >= 100 && k < 130 ? 2 : 1;
+        prd_group_begin(w);
+
+        for (i = 0; i < 400; i++) {
+
+            for (f = 0; f < PRD_HABIT_FEATURES; f++) {
+                x[f] = 0.05f * (float) pop_normal(&random);
+            }
+
+            if (i % kinds_n) {
+                x[PRD_HABIT_BUSY] += 2.5f;
+                x[PRD_HABIT_RATE] += 3;
+            }
+
+            (void) prd_group_learn(g, w, x, 1, &outlier);
+        }
+
+        prd_group_end(g, w, POP_S + k * HOUR, 0);
+        (void) steps(g, w, POP_S + k * HOUR);
+
+        for (n = 0, i = 0; i < PRD_GROUPS; i++) {
+            n += g->group[i].id != 0;
+        }
+
+        if (k == 99) {
+            is_int(n, 1, "one kind, one group");
+            prd_group_name(g, 0, first);
+            id = g->group[0].id;
+        }
+
+        if (k == 128) {
+            is_int(n, 2, "another kind, another group");
+            prd_group_name(g, 1, name);
+            is_str(name, strlen(name), "bursty", "with a name of its own");
+        }
+
+        came = k >= 100 && n == 2 && !came ? k : came;
+        gone = k >= 130 && n == 1 && !gone ? k : gone;
+    }
+
+    is_int(came, 99 + PRD_GROUP_PROVEN, "it took three results");
+    is_int(gone, 129 + PRD_GROUP_MISSED, "and a day without it to end it");
+
+    prd_group_name(g, 0, name);
+    is_str(name, strlen(name), first, "the first one's name is as before");
+    is_int(g->group[0].id, id, "and its number");
+}
+
+
 static int
 sane(const prd_habit_t *h, uint64_t now_s)
 {
@@ -527,6 +601,7 @@ main(void)
     restart(&crowd);
     flood(&crowd);
 
+    newcomers();
     few();
 
     return done_testing();
