@@ -15,13 +15,17 @@
  * takes the network from one trace to the next, and `teach` are traces that
  * are gone through first, not scored, and kept.
  *
- * Methods, all with quantiles 0.5, 0.9, 0.95, 0.99:
+ * Methods, all with quantiles 0.5, 0.9, 0.95, 0.99; those of all but gru are
+ * a location plus quantiles of its own errors in the last 2016 bins, small
+ * ones rounded, as the network's are:
  *
- *     last     last value plus quantiles of its own errors, last 2016 bins
- *     ewma     the best of four gains so far, likewise
+ *     last     the last value; not rounded, it is what others are held to
+ *     ewma     the best of four exponential means so far
  *     gru      the network's quantiles as they are
- *     gru+e    the network's median, with quantiles of its own errors
- *     mix      last and ewma, fixed share on pinball loss
+ *     gru+e    the network's median
+ *     mix      fixed share on pinball loss over nine experts: last value,
+ *              the four means, damped Holt, TSB, hour of the day, and
+ *              quantiles of the values themselves
  *     mix+g    the same with gru and gru+e
  *
  * rel: geometric mean over series of (loss + 0.01) / (that of last + 0.01),
@@ -36,16 +40,26 @@
 
 
 #define RECENT    2016
-#define METHODS   6
-#define EXPERTS   4
 #define GAINS     4
 #define LINE_BYTES  (8 << 20)
 
-enum { LAST = 0, EWMA, GRU, GRU_E, MIX, MIX_G };
-
-static const char  *method_names[METHODS] = {
-    "last", "ewma", "gru", "gru+e", "mix", "mix+g"
+enum {
+    LAST = 0, MEAN, HOLT = MEAN + GAINS, TSB, HOUR, VALUES, OLD,
+    GRU = OLD, GRU_E, EXPERTS,
+    EWMA = EXPERTS, MIX, MIX_G, METHODS
 };
+
+/* in order of the columns */
+
+static const struct {
+    int          method;
+    const char  *name;
+} columns[] = {
+    { EWMA, "ewma" }, { GRU, "gru" }, { GRU_E, "gru+e" }, { MIX, "mix" },
+    { MIX_G, "mix+g" }
+};
+
+#define COLUMNS  5
 
 static const double  levels[4] = { 0.5, 0.9, 0.95, 0.99 };
 static const int     ahead[3] = { 1, 6, 12 };
@@ -75,7 +89,7 @@ typedef struct {
     double             scale;
     double             loss[METHODS];
     double             weight;           /* of the network, summed */
-    unsigned           points, cover95[METHODS], cover99[METHODS];
+    unsigned           points, cover99[METHODS];
 } horizon_t;
 
 
@@ -89,7 +103,9 @@ typedef struct {
     unsigned           n, first, done;
     double             unit;             /* mean absolute step */
     double             level[GAINS], gain_loss[GAINS];
-    double             last;
+    double             last, holt, trend, active, size;
+    double             hour[24], slow;
+    unsigned           hours[24];
     prd_gru_client_t   client;
     horizon_t          h[3];
 } series_t;
@@ -197,32 +213,56 @@ mix(const double *w, double q[METHODS][4], double *out)
 }
 
 
-static void
-weigh(double *w, const double *loss, double scale)
-{
-    double    sum, share;
-    unsigned  e, n;
+/* Herbster and Warmuth 1998, over the first n experts */
 
-    for (sum = 0, n = 0, e = 0; e < EXPERTS; e++) {
-        w[e] *= exp(-loss[e] / scale);
-        sum += w[e];
-        n += w[e] > 0;
+static void
+weigh(double *w, unsigned n, const double *loss, double scale)
+{
+    double    sum, best;
+    unsigned  e;
+
+    for (best = loss[0], e = 1; e < n; e++) {
+        best = fmin(best, loss[e]);
     }
 
-    for (share = 0.005, e = 0; e < EXPERTS; e++) {
-        if (w[e] > 0) {
-            w[e] = w[e] / sum * (1 - share) + share / n;
-        }
+    for (sum = 0, e = 0; e < n; e++) {
+        w[e] *= exp(-(loss[e] - best) / scale);
+        sum += w[e];
+    }
+
+    for (e = 0; e < n; e++) {
+        w[e] = w[e] / sum * 0.99 + 0.01 / n;
     }
 }
 
 
 static void
-step_forecast(const prd_gru_t *g, series_t *s)
+whole(double *q)
+{
+    unsigned  k;
+
+    for (k = 0; k < 4; k++) {
+        q[k] = q[k] < 0.5 ? 0
+               : q[k] > 1 && q[k] < 32 ? floor(q[k] + 0.5) : q[k];
+    }
+}
+
+
+static unsigned
+hour_of(const series_t *s, uint64_t i)
+{
+    return (unsigned) ((s->t0 + i * s->bin_s) / 3600 % 24);
+}
+
+
+/* `i`: the bin that comes next */
+
+static void
+step_forecast(const prd_gru_t *g, series_t *s, unsigned i)
 {
     float        q[3][4];
-    double       level;
-    unsigned     i, j, k, best;
+    double       damped;
+    unsigned     n, j, k, t, best;
     horizon_t   *h;
     forecast_t  *f;
 
@@ -230,28 +270,48 @@ step_forecast(const prd_gru_t *g, series_t *s)
 
     (void) prd_gru_forecast(g, &s->client, s->bin_s, q);
 
-    for (best = 0, i = 1; i < GAINS; i++) {
-        best = s->gain_loss[i] < s->gain_loss[best] ? i : best;
+    for (best = 0, k = 1; k < GAINS; k++) {
+        best = s->gain_loss[k] < s->gain_loss[best] ? k : best;
     }
 
-    level = s->level[best];
-
-    for (i = 0; i < 3; i++) {
-        h = &s->h[i];
+    for (n = 0; n < 3; n++) {
+        h = &s->h[n];
         f = &h->ring[s->done % 12];
 
-        f->at[LAST] = s->last;
-        f->at[EWMA] = level;
-        f->at[GRU] = f->at[GRU_E] = q[i][0];
-
-        for (k = 0; k < 4; k++) {
-            f->q[GRU][k] = q[i][k];
+        for (damped = 0, j = 0; j < (unsigned) ahead[n]; j++) {
+            damped += pow(0.9, j + 1);
         }
 
-        for (j = 0; j < EXPERTS; j++) {
-            if (j != GRU) {
-                window_quantiles(&h->errors[j], f->at[j], f->q[j]);
-            }
+        f->at[LAST] = s->last;
+        f->at[HOLT] = s->holt + damped * s->trend;
+        f->at[TSB] = s->active * s->size;
+        f->at[VALUES] = 0;
+        f->at[GRU] = f->at[GRU_E] = (double) q[n][0];
+
+        for (k = 0; k < GAINS; k++) {
+            f->at[MEAN + k] = s->level[k];
+        }
+
+        t = hour_of(s, i + (unsigned) ahead[n] - 1);
+        f->at[HOUR] = s->level[0];
+
+        if (s->hours[t] && s->slow > 0) {
+            f->at[HOUR] *= fmin(fmax(s->hour[t] / s->slow, 0.05), 20);
+        }
+
+        for (j = 0; j < OLD; j++) {
+            window_quantiles(&h->errors[j], f->at[j], f->q[j]);
+        }
+
+        window_quantiles(&h->errors[GRU_E], f->at[GRU_E], f->q[GRU_E]);
+        memcpy(f->q[EWMA], f->q[MEAN + best], sizeof(f->q[EWMA]));
+
+        for (j = LAST + 1; j <= EWMA; j++) {
+            whole(f->q[j]);
+        }
+
+        for (k = 0; k < 4; k++) {
+            f->q[GRU][k] = (double) q[n][k];
         }
 
         mix(h->w[0], f->q, f->q[MIX]);
@@ -263,7 +323,7 @@ step_forecast(const prd_gru_t *g, series_t *s)
 static void
 step_see(series_t *s, double y, int scored)
 {
-    double       loss[METHODS], mean;
+    double       loss[METHODS];
     unsigned     i, j;
     horizon_t   *h;
     forecast_t  *f;
@@ -277,13 +337,11 @@ step_see(series_t *s, double y, int scored)
 
         f = &h->ring[(s->done + 1 - (unsigned) ahead[i]) % 12];
 
-        for (mean = 0, j = 0; j < METHODS; j++) {
+        for (j = 0; j < METHODS; j++) {
             loss[j] = pinball(y, f->q[j]);
-            mean += loss[j] / METHODS;
 
             if (scored) {
                 h->loss[j] += loss[j];
-                h->cover95[j] += y <= f->q[j][2] + 1e-6;
                 h->cover99[j] += y <= f->q[j][3] + 1e-6;
             }
         }
@@ -293,9 +351,9 @@ step_see(series_t *s, double y, int scored)
             h->weight += h->w[1][GRU] + h->w[1][GRU_E];
         }
 
-        h->scale += (mean - h->scale) * fmax(0.02, 1.0 / (s->done + 1));
-        weigh(h->w[0], loss, fmax(h->scale, 1e-3) * 2);
-        weigh(h->w[1], loss, fmax(h->scale, 1e-3) * 2);
+        h->scale += (loss[LAST] - h->scale) * fmax(0.02, 1.0 / (s->done + 1));
+        weigh(h->w[0], OLD, loss, fmax(h->scale, 1e-3) * 2);
+        weigh(h->w[1], EXPERTS, loss, fmax(h->scale, 1e-3) * 2);
 
         for (j = 0; j < EXPERTS; j++) {
             if (j != GRU) {
@@ -307,17 +365,17 @@ step_see(series_t *s, double y, int scored)
 
 
 static void
-step(prd_gru_t *g, series_t *s, unsigned i, double from)
+step_learn(series_t *s, unsigned i, double y)
 {
-    int       scored;
-    double    y;
-    unsigned  k;
+    double    was;
+    unsigned  k, t;
 
-    y = s->y[i];
+    t = hour_of(s, i);
 
-    if (s->done) {
-        scored = s->done >= 24 && i >= from * s->n;
-        step_see(s, y, scored);
+    if (s->done == 0) {
+        s->holt = s->slow = y;
+        s->active = 0.5;
+        s->size = y;
     }
 
     for (k = 0; k < GAINS; k++) {
@@ -330,7 +388,37 @@ step(prd_gru_t *g, series_t *s, unsigned i, double from)
         s->level[k] += gains[k] * (y - s->level[k]);
     }
 
+    was = s->holt;
+    s->holt += 0.9 * s->trend;
+    s->holt += 0.3 * (y - s->holt);
+    s->trend = 0.9 * s->trend + 0.1 * (s->holt - was - 0.9 * s->trend);
+
+    s->active += 0.1 * ((y > 0) - s->active);
+    s->size += y > 0 ? 0.1 * (y - s->size) : 0;
+
+    s->hours[t]++;
+    s->hour[t] += (y - s->hour[t])
+                  / fmin(s->hours[t], fmax(4, 4 * 3600.0 / s->bin_s));
+    s->slow += (y - s->slow) / fmin(s->done + 1, 3 * 86400.0 / s->bin_s);
+
     s->last = y;
+}
+
+
+static void
+step(prd_gru_t *g, series_t *s, unsigned i, double from)
+{
+    int       scored;
+    double    y;
+
+    y = s->y[i];
+
+    if (s->done) {
+        scored = s->done >= 24 && i >= from * s->n;
+        step_see(s, y, scored);
+    }
+
+    step_learn(s, i, y);
 
     (void) prd_gru_add(g, &s->client, s->bin_s,
                        (uint32_t) (s->t0 / s->bin_s + i), y, 1);
@@ -338,7 +426,7 @@ step(prd_gru_t *g, series_t *s, unsigned i, double from)
     /* a forecast of the bin `done` ahead is looked up by done */
 
     s->done++;
-    step_forecast(g, s);
+    step_forecast(g, s, i + 1);
 }
 
 
@@ -415,7 +503,7 @@ load(const char *name, const char *only, const char *not, const char *teach)
     int        teaches;
     char      *line, *p, *field[5];
     gzFile     f;
-    unsigned   i, size;
+    unsigned   i, k, size;
     series_t  *s;
 
     line = malloc(LINE_BYTES);
@@ -484,9 +572,10 @@ load(const char *name, const char *only, const char *not, const char *teach)
         s->unit = s->n > s->first + 1 ? s->unit / (s->n - s->first - 1) : 0;
 
         for (i = 0; i < 3; i++) {
-            s->h[i].w[0][LAST] = s->h[i].w[0][EWMA] = 0.5;
-            s->h[i].w[1][LAST] = s->h[i].w[1][EWMA] = 0.25;
-            s->h[i].w[1][GRU] = s->h[i].w[1][GRU_E] = 0.25;
+            for (k = 0; k < EXPERTS; k++) {
+                s->h[i].w[0][k] = k < OLD ? 1.0 / OLD : 0;
+                s->h[i].w[1][k] = 1.0 / EXPERTS;
+            }
         }
     }
 
@@ -507,13 +596,12 @@ static void
 report(const char *kind, unsigned bin_s, int only)
 {
     double     loss[METHODS], rel[METHODS], weight;
-    unsigned   i, j, n, points, all, c95[METHODS], c99[METHODS];
+    unsigned   i, j, n, points, all, c99[METHODS];
     series_t  *s;
 
     n = all = 0;
     weight = 0;
     memset(rel, 0, sizeof(rel));
-    memset(c95, 0, sizeof(c95));
     memset(c99, 0, sizeof(c99));
 
     for (s = series; s < series + n_series; s++) {
@@ -536,7 +624,6 @@ report(const char *kind, unsigned bin_s, int only)
 
             for (j = 0; j < METHODS; j++) {
                 loss[j] += s->h[i].loss[j];
-                c95[j] += s->h[i].cover95[j];
                 c99[j] += s->h[i].cover99[j];
             }
         }
@@ -560,16 +647,16 @@ report(const char *kind, unsigned bin_s, int only)
 
     printf("%9s@%-5u%5u%9u", kind, bin_s, n, all);
 
-    for (j = 1; j < METHODS; j++) {
-        printf("%7.3f", exp(rel[j] / n));
+    for (j = 0; j < COLUMNS; j++) {
+        printf("%7.3f", exp(rel[columns[j].method] / n));
     }
 
     printf("%8.3f", exp((rel[GRU] - rel[EWMA]) / n));
     printf("%8.3f", exp((rel[MIX_G] - rel[MIX]) / n));
     printf("%8.2f", weight / all);
 
-    for (j = GRU; j < METHODS; j++) {
-        printf("%5.0f", 1000.0 * c99[j] / all);
+    for (j = 1; j < COLUMNS; j++) {
+        printf("%5.0f", 1000.0 * c99[columns[j].method] / all);
     }
 
     printf("\n");
@@ -677,8 +764,8 @@ main(int argc, char **argv)
 
     printf("%15s%5s%9s", "class", "n", "points");
 
-    for (j = 1; j < METHODS; j++) {
-        printf("%7s", method_names[j]);
+    for (j = 0; j < COLUMNS; j++) {
+        printf("%7s", columns[j].name);
     }
 
     printf("%8s%8s%8s   cov99: gru gru+e mix mix+g\n", "gru/ewma", "+g/mix",
