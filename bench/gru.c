@@ -4,7 +4,8 @@
  * order, each trace apart, every forecast made before its bin is seen, and
  * scores it by class of series and length of bin.
  *
- * Usage: gru SERIES.csv[.gz] [only=NAME,NAME...] [not=NAME,NAME...]
+ * Usage: gru speed      CPU time a client, of 10,000 with random counts
+ *        gru SERIES.csv[.gz] [only=NAME,NAME...] [not=NAME,NAME...]
  *            [from=0.6] [budget=64] [seed=1] [horizon=0] [keep]
  *            [teach=NAME,NAME...]
  *
@@ -663,6 +664,51 @@ report(const char *kind, unsigned bin_s, int only)
 }
 
 
+#define CROWD  10000
+
+static void
+speed(prd_gru_t *g)
+{
+    float              q[3][4];
+    double             add, forecast, train, cpu, sum;
+    unsigned           i, t, windows;
+    prd_gru_client_t  *c;
+
+    c = calloc(CROWD, sizeof(prd_gru_client_t));
+    add = forecast = train = sum = 0;
+    windows = 0;
+
+    for (t = 0; t < 100; t++) {
+        cpu = bench_cpu_s(CLOCK_PROCESS_CPUTIME_ID);
+
+        for (i = 0; i < CROWD; i++) {
+            (void) prd_gru_add(g, &c[i], 60, 28000000 + t,
+                               bench_below(1 + i % 1000), 1);
+        }
+
+        add += bench_cpu_s(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+        cpu = bench_cpu_s(CLOCK_PROCESS_CPUTIME_ID);
+
+        for (i = 0; i < CROWD; i++) {
+            (void) prd_gru_forecast(g, &c[i], 60, q);
+            sum += (double) q[0][3];
+        }
+
+        forecast += bench_cpu_s(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+        cpu = bench_cpu_s(CLOCK_PROCESS_CPUTIME_ID);
+        windows += prd_gru_train(g, 64);
+        train += bench_cpu_s(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+    }
+
+    printf("a bin added %.0f ns, 3 horizons forecast %.0f ns, a window "
+           "trained on %.1f us, a round of 64 %.2f ms (checksum %g)\n",
+           add / (100.0 * CROWD) * 1e9, forecast / (100.0 * CROWD) * 1e9,
+           train / windows * 1e6, train / 100 * 1e3, sum);
+
+    free(c);
+}
+
+
 int
 main(int argc, char **argv)
 {
@@ -715,10 +761,15 @@ main(int argc, char **argv)
         }
     }
 
-    load(argv[1], with, without, teach);
-
     g = malloc(sizeof(prd_gru_t));
     prd_gru_init(g, seed);
+
+    if (strcmp(argv[1], "speed") == 0) {
+        speed(g);
+        return 0;
+    }
+
+    load(argv[1], with, without, teach);
 
     adds = windows = steps = 0;
     fed = trained = 0;

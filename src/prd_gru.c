@@ -509,7 +509,7 @@ prd_gru_check(const prd_gru_t *g, size_t size)
 
     if (!gru_finite(g->m, PRD_GRU_PARAMS) || !gru_finite(g->v, PRD_GRU_PARAMS)
         || !isfinite(g->loss) || g->cursor >= PRD_GRU_WINDOWS
-        || g->every == 0)
+        || !(g->every >= 1) || !(g->votes >= 0))
     {
         return PRD_ECORRUPT;
     }
@@ -582,7 +582,7 @@ gru_record(prd_gru_t *g, prd_gru_client_t *c, uint32_t bin_s, uint32_t bin,
     prd_gru_window_t  *win;
 
     if (!(weight > 0) || g->recording >= PRD_GRU_WINDOWS / 2
-        || gru_random(&g->random) * (float) g->every >= weight)
+        || gru_random(&g->random) * g->every >= weight)
     {
         return NULL;
     }
@@ -700,7 +700,7 @@ prd_gru_add(prd_gru_t *g, prd_gru_client_t *c, uint32_t bin_s, uint32_t bin,
         return PRD_ESTALE;
     }
 
-    g->adds += w > 0;
+    g->votes += w;
 
     if (gap < 0) {
         memset(c, 0, sizeof(prd_gru_client_t));
@@ -989,8 +989,8 @@ prd_gru_train(prd_gru_t *g, uint32_t budget)
 
     /* so many windows come free in a round: a share of clients to record */
 
-    g->every = 1 + g->adds / (PRD_GRU_WINDOWS / 2 / (PRD_GRU_WINDOW / 2));
-    g->adds = 0;
+    g->every = 1 + g->votes * (PRD_GRU_WINDOW / 2) / (PRD_GRU_WINDOWS / 2);
+    g->votes = 0;
 
     for (i = 0; i < PRD_GRU_WINDOWS; i++) {
         win = &g->windows[i];

@@ -21,8 +21,9 @@
  * is allocated, nothing is read but the arguments; the same calls with the
  * same seed give the same numbers on the same build.
  *
- * What bounds an attacker: a client is recorded with the probability of its
- * weight; a step moves no parameter by more than the learning rate, at most
+ * What bounds an attacker: clients are recorded in proportion to their
+ * weights, so that what a flood of them teaches is its share of all votes; a
+ * step moves no parameter by more than the learning rate, at most
  * PRD_GRU_LR_MAX, and a call to prd_gru_train() does at most
  * budget / PRD_GRU_BATCH + 1 steps; no parameter leaves +-PRD_GRU_PARAM_MAX.
  * A wrong network is a bad expert, and what mixes experts gives it no weight.
@@ -127,8 +128,8 @@ typedef struct {
     uint32_t          steps;              /* of the optimiser */
     uint32_t          recording;
     uint32_t          cursor;             /* the next window to overwrite */
-    uint32_t          adds;               /* since the last round */
-    uint32_t          every;              /* one of so many is recorded */
+    float             votes;              /* weights since the last round */
+    float             every;              /* one of so many is recorded */
     uint64_t          trained;            /* windows */
     uint64_t          skipped;            /* gradients that were not finite */
     uint64_t          resets;             /* networks that were not finite */

@@ -274,6 +274,58 @@ repeats(void)
 }
 
 
+/*
+ * 20 honest clients of a daily pattern, and ten times as many that come with
+ * a tenth of their votes and send what is furthest from it.  The honest
+ * clients' error.
+ */
+
+static double
+flooded(unsigned strangers)
+{
+    float                    q[3][4];
+    double                   y, off;
+    unsigned                 i, t;
+    static prd_gru_client_t  c[220];
+
+    prd_gru_init(&net, 1);
+    memset(c, 0, sizeof(c));
+    off = 0;
+
+    for (t = 0; t < 30 * DAY; t++) {
+        for (i = 0; i < 20 + strangers; i++) {
+            y = i < 20 ? daily(i, t) : t % 2 ? 1e9 : 0;
+
+            if (i < 20 && t >= 20 * DAY
+                && prd_gru_forecast(&net, &c[i], 3600, q) == PRD_OK)
+            {
+                off += fabs(y - (double) q[0][0]) / (1 + i);
+            }
+
+            (void) prd_gru_add(&net, &c[i], 3600, 24000 + t, y,
+                               i < 20 ? 1 : 0.01);
+        }
+
+        (void) prd_gru_train(&net, 32);
+    }
+
+    return off;
+}
+
+
+static void
+poison(void)
+{
+    double  alone, among;
+
+    alone = flooded(0);
+    among = flooded(200);
+
+    ok(among < 1.5 * alone, "ten times as many strangers with a tenth of the "
+       "votes: the error is %.2f of what it was", among / alone);
+}
+
+
 static void
 bounds(void)
 {
@@ -490,6 +542,7 @@ main(void)
     learns("daily", daily, 3600, 40 * DAY, 0.7);
     learns("every third", third, 60, 600, 0.5);
     repeats();
+    poison();
     bounds();
     hostile();
 
