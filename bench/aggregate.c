@@ -4,14 +4,20 @@
  *
  *   aggregate SERIES.csv[.gz] SAMPLE.csv     forecasts at the origins of the
  *                                            sample, a CSV row per horizon
- *   aggregate SERIES.csv[.gz]                each bin of the last 40 % of all
+ *   aggregate SERIES.csv[.gz] [-v] [LEAST]   each bin of the last 40 % of all
  *                                            aggregates: pinball loss against
- *                                            the last value, coverage
+ *                                            the last value, and coverage;
+ *                                            -v: a line per series; only bins
+ *                                            of LEAST seconds and more
  *
- * SERIES:  series_id,bin_seconds,t0,kind,counts, counts separated by blanks
+ * SERIES:  series_id,bin_seconds,t0,kind,counts, counts separated by blanks,
+ *          kind agg or group (others are left out)
  * SAMPLE:  series_id,bin_seconds,group,origins, origins separated by ';'
  *
- * The last value's quantiles are those of its own last 2016 errors.
+ * rel is the geometric mean over series of the loss at 0.5, 0.9, 0.95 and 0.99,
+ * 1, 6 and 12 bins ahead, over that of the last value, whose quantiles are
+ * those of its own last 2016 errors; both in mean |change| of the series, 0.01
+ * added.  "halves" are the first and the second of the scored bins.
  */
 
 
@@ -28,6 +34,8 @@
 #define AGGREGATE_BINS     (1 << 17)
 #define AGGREGATE_WINDOW   2016
 #define AGGREGATE_CLASSES  8
+#define AGGREGATE_EAGER    1000          /* bins with a refit each */
+#define AGGREGATE_EVERY    8             /* bins a refit, then */
 
 
 typedef struct {
@@ -192,10 +200,14 @@ aggregate_read(gzFile f, char *line, aggregate_series_t *s)
 }
 
 
-static int64_t
-aggregate_bin(const aggregate_series_t *s, size_t i)
+static void
+aggregate_add(prd_aggregate_t *a, const aggregate_series_t *s, size_t i)
 {
-    return s->t0 / s->bin_s + (int64_t) i;
+    (void) prd_aggregate_add(a, s->t0 / s->bin_s + (int64_t) i, s->y[i]);
+
+    if (i < AGGREGATE_EAGER || i % AGGREGATE_EVERY == 0) {
+        (void) prd_aggregate_refit(a, PRD_AGGREGATE_ANCHORS);
+    }
 }
 
 
@@ -240,8 +252,7 @@ aggregate_origins(const aggregate_series_t *s, const char *origins)
             p = p ? p + 1 : NULL;
         }
 
-        (void) prd_aggregate_add(&a, aggregate_bin(s, i), s->y[i]);
-        (void) prd_aggregate_refit(&a, PRD_AGGREGATE_ANCHORS);
+        aggregate_add(&a, s, i);
     }
 }
 
@@ -262,17 +273,11 @@ aggregate_rolling(const aggregate_series_t *s, int verbose)
 
     first = aggregate_first(s);
 
-    if (getenv("SKIP") && s->bin_s < (unsigned) atoi(getenv("SKIP"))) return;
+    scale = 0;
+
     if (s->n < 120 || first > s->n / 2) {
         return;
     }
-
-    for (c = 0; classes[c].bin_s && classes[c].bin_s != s->bin_s; c++) { }
-
-    t = &classes[c];
-    t->bin_s = s->bin_s;
-
-    scale = 0;
 
     for (i = first + 1; i < s->n; i++) {
         scale += fabs(s->y[i] - s->y[i - 1]);
@@ -280,9 +285,14 @@ aggregate_rolling(const aggregate_series_t *s, int verbose)
 
     scale /= (double) (s->n - first - 1);
 
-    if (scale == 0) {
+    for (c = 0; classes[c].bin_s && classes[c].bin_s != s->bin_s; c++) { }
+
+    if (scale == 0 || c == AGGREGATE_CLASSES - 1) {
         return;
     }
+
+    t = &classes[c];
+    t->bin_s = s->bin_s;
 
     memset(w, 0, sizeof(w));
     memset(own, 0, sizeof(own));
@@ -332,9 +342,7 @@ aggregate_rolling(const aggregate_series_t *s, int verbose)
             }
         }
 
-        (void) prd_aggregate_add(&a, aggregate_bin(s, i), s->y[i]);
-        if (i < 800 || i % 8 == 0)
-        (void) prd_aggregate_refit(&a, PRD_AGGREGATE_ANCHORS);
+        aggregate_add(&a, s, i);
 
         for (h = 0; h < 3; h++) {
             if (i < first + horizons[h]) {
@@ -419,11 +427,14 @@ main(int argc, char **argv)
     FILE                *f;
     size_t               n;
     gzFile               in;
+    uint32_t             least;
+    unsigned             verbose;
     aggregate_series_t   s;
     char                 key[160];
 
     if (argc < 2 || (in = gzopen(argv[1], "r")) == NULL) {
-        fprintf(stderr, "usage: aggregate SERIES.csv[.gz] [SAMPLE.csv | -v]\n");
+        fprintf(stderr, "usage: aggregate SERIES.csv[.gz] "
+                "[SAMPLE.csv | [-v] [LEAST]]\n");
         return 2;
     }
 
@@ -435,7 +446,11 @@ main(int argc, char **argv)
         return 2;
     }
 
-    if (argc > 2 && argv[2][0] != '-') {
+    verbose = argc > 2 && strcmp(argv[2], "-v") == 0;
+    least = argc > 2 + (int) verbose
+            ? (uint32_t) strtoul(argv[2 + verbose], NULL, 10) : 0;
+
+    if (argc > 2 && !verbose && least == 0) {
         f = fopen(argv[2], "r");
 
         if (f == NULL) {
@@ -458,7 +473,10 @@ main(int argc, char **argv)
         }
 
         if (sample[0] == '\0') {
-            aggregate_rolling(&s, argc > 2);
+            if (s.bin_s >= least) {
+                aggregate_rolling(&s, verbose);
+            }
+
             continue;
         }
 

@@ -1,6 +1,17 @@
 
 /*
  * Aggregates: the regression, the experts, their mixture and its quantiles.
+ *
+ * The target of a regression is the change z(t+h) - z(t), its lags and means
+ * are differences from z(t): with no coefficient left by the ridge, the last
+ * value is forecast.  One set of normal equations serves all anchors: rows
+ * whose outcome is not known yet are taken off before it is solved, and the
+ * Fourier terms of t span those of t+h.
+ *
+ * Means over errors, and the votes of the histograms, weigh the n-th error by
+ * n until they forget exponentially (polynomial decay averaging, Shamir and
+ * Zhang 2013): the errors of the first day, made without a season, fade while
+ * the series is short.
  */
 
 
@@ -9,92 +20,83 @@
 #include "prd_aggregate.h"
 
 
-#ifndef K_MEM
-#define K_MEM 2000.0
-#endif
-#ifndef K_RIDGE
-#define K_RIDGE 15.0
-#endif
-#ifndef K_RIDGEW
-#define K_RIDGEW 2.0
-#endif
-#ifndef K_ETA
-#define K_ETA 0.3f
-#endif
-#ifndef K_SHARE
-#define K_SHARE 0.01f
-#endif
-#ifndef K_GAIN
-#define K_GAIN 0.02f
-#endif
-#ifndef K_VOTES
-#define K_VOTES 2000.0f
-#endif
-#ifndef K_SHIFT
-#define K_SHIFT 0.005f
-#endif
-#ifndef K_NEAR
-#define K_NEAR 0.05f
-#endif
-#ifndef K_NEARPOW
-#define K_NEARPOW 0.5f
-#endif
-#ifndef K_KETA
-#define K_KETA 0.05f
-#endif
-#ifndef K_KSHARE
-#define K_KSHARE 0.005f
-#endif
-#ifndef K_POLY
-#define K_POLY 1.0f
-#endif
-#ifndef K_PLUS
-#define K_PLUS 0
-#endif
-#ifndef K_CLIPMIN
-#define K_CLIPMIN 0.7f
-#endif
-#ifndef K_UP
-#define K_UP 1
-#define K_DOWN 6
-#endif
-#ifndef K_WARM
-#define K_WARM 12
-#endif
-#ifndef K_CLIP
-#define K_CLIP 5
-#endif
-#ifndef K_SGAIN
-#define K_SGAIN 0.1f
-#endif
-#ifndef K_DAYS1
-#define K_DAYS1 2.0
-#endif
-#ifndef K_DAYSW
-#define K_DAYSW 10.0
-#endif
+#define TERMS                 PRD_AGGREGATE_TERMS
+#define PLAIN                 PRD_AGGREGATE_PLAIN
+#define FITS                  PRD_AGGREGATE_FITS
+#define MOST                  PRD_AGGREGATE_MOST
+#define ANCHORS               PRD_AGGREGATE_ANCHORS
+#define EXPERTS               PRD_AGGREGATE_EXPERTS
+#define KINDS                 PRD_AGGREGATE_KINDS
+#define CELLS                 PRD_AGGREGATE_CELLS
+#define QUANTILES             PRD_AGGREGATE_QUANTILES
+
+#define PRD_AGG_FADE          (1 - 1 / 3000.0)  /* of the equations, a bin */
+#define PRD_AGG_RIDGE         40.0    /* pseudo-observations, plain terms */
+#define PRD_AGG_RIDGE_WAVE    2.0     /* times the square of the harmonic */
+#define PRD_AGG_TINY          1e-9    /* pivot, of its diagonal */
+#define PRD_AGG_DAY_OPEN      2.0     /* days seen before fits with a day, */
+#define PRD_AGG_WEEK_OPEN     8.0     /* and a week */
+
+#define PRD_AGG_ETA           0.2f    /* experts: learning rate, share */
+#define PRD_AGG_SHARE         0.003f
+#define PRD_AGG_KIND_ETA      0.1f    /* kinds of errors: the same */
+#define PRD_AGG_KIND_SHARE    0.002f
+#define PRD_AGG_LOSS_MOST     5.0f    /* mean losses; one miss is no verdict */
+#define PRD_AGG_SHIFT         0.002f  /* step of the conformal correction */
+
+#define PRD_AGG_GAIN          0.02f   /* of means over errors: slow ones */
+#define PRD_AGG_GAIN_SLOW     0.002f
+#define PRD_AGG_GAIN_COVER    0.001f
+#define PRD_AGG_STIR          0.1f
+#define PRD_AGG_CALM          0.05f   /* least unrest */
+#define PRD_AGG_VOTES         2000.0f /* memory of a histogram */
+#define PRD_AGG_VOTE_MOST     256.0f  /* rescaled above */
+#define PRD_AGG_WARM          12      /* scores before errors vote */
+#define PRD_AGG_PRIOR         3.0f    /* votes of the prior, and its scale */
+#define PRD_AGG_PRIOR_SCALE   0.8f
+#define PRD_AGG_REACH         4.5f    /* asinh(2 u) of the last cell */
+
+#define PRD_AGG_OUTAGE        6       /* bins that are kept out in a row */
+#define PRD_AGG_OUTAGE_SCORE  5.0f    /* below the forecast, and at least, */
+#define PRD_AGG_OUTAGE_LEAST  0.7f    /* log: to a half */
+#define PRD_AGG_OUTAGE_BINS   20      /* needs a level to compare with */
+
+#define PRD_AGG_TOP_FADE      0.9999f
+#define PRD_AGG_ROOM          1.1f    /* log above the top: three times */
+#define PRD_AGG_LOG_MOST      44.0f   /* log: 10^19 */
+#define PRD_AGG_COUNT_MOST    1e19
+#define PRD_AGG_RHO_FADE      0.995f
+#define PRD_AGG_DAYS_KEPT     5       /* of the profile */
+#define PRD_AGG_WEEKS_KEPT    4
+#define PRD_AGG_WEEK_PRIOR    3.0f    /* days that outweigh one week */
+
+#define prd_agg_at(i, j)      ((i) * ((i) + 1) / 2 + (j))      /* j <= i */
 
 
-#define TERMS    PRD_AGGREGATE_TERMS
-#define EXPERTS  PRD_AGGREGATE_EXPERTS
-#define MOST     PRD_AGGREGATE_MOST
+static const uint8_t  prd_agg_horizon[ANCHORS] = { 1, 2, 3, 6, 12, 24 };
+static const uint8_t  prd_agg_pending[ANCHORS] = { 0, 1, 3, 6, 12, 24 };
 
-static const uint8_t  horizon_of[PRD_AGGREGATE_ANCHORS] =
-    { 1, 2, 3, 6, 12, 18, 24 };
-static const uint8_t  pending_at[PRD_AGGREGATE_ANCHORS] =
-    { 0, 1, 3, 6, 12, 24, 42 };
-static const uint8_t  terms_of[PRD_AGGREGATE_FITS] =
-    { PRD_AGGREGATE_PLAIN, PRD_AGGREGATE_PLAIN + 4,
-      PRD_AGGREGATE_PLAIN + 2 * PRD_AGGREGATE_DAY, TERMS };
-static const float  gain_of[PRD_AGGREGATE_MEANS] = { 0.4f, 0.12f, 0.02f };
-static const float  level_of[PRD_AGGREGATE_QUANTILES] =
-    { 0.5f, 0.9f, 0.95f, 0.99f };
+static const uint8_t  prd_agg_terms[FITS] = {
+    PLAIN, PLAIN + 4, PLAIN + 2 * PRD_AGGREGATE_DAY, TERMS
+};
 
-#define tri(i, j)  ((i) * ((i) + 1) / 2 + (j))     /* j <= i */
+static const float  prd_agg_mean_gain[PRD_AGGREGATE_MEANS] = {
+    0.4f, 0.12f, 0.02f
+};
+
+static const float  prd_agg_level[QUANTILES] = { 0.5f, 0.9f, 0.95f, 0.99f };
+
+/* where the kinds begin: a step from the last value is seldom right */
+static const float  prd_agg_trust[KINDS] = { 0.3f, 0.2f, 0.1f, 0.3f, 0.1f };
+
+static const char  *prd_agg_expert[EXPERTS] = {
+    "last", "mean_short", "mean_middle", "mean_long", "profile",
+    "fit", "fit_day2", "fit_day", "fit_week", "arma", "arma_fourier"
+};
 
 
 static unsigned
-modulo(int64_t bin, unsigned n)
+prd_agg_modulo(int64_t bin, unsigned n)
 {
     int64_t  m = bin % (int64_t) n;
 
@@ -102,54 +104,126 @@ modulo(int64_t bin, unsigned n)
 }
 
 
+/* What is not a number becomes `low`. */
+
 static float
-cell_low(unsigned c)
+prd_agg_clip(float v, float low, float high)
 {
-    return sinhf(((float) c - PRD_AGGREGATE_CELLS / 2) * (6.0f * 2
-                 / PRD_AGGREGATE_CELLS)) * 0.5f;
+    return v > low ? prd_min(v, high) : low;
+}
+
+
+/* The gain of a mean that weighs its n-th value by n, at least `least` */
+
+static float
+prd_agg_gain(uint32_t n, float least)
+{
+    return prd_max(2.0f / ((float) n + 2.0f), least);
+}
+
+
+/*
+ * Histograms: cells of equal width in asinh(2 u), u being an error in units of
+ * its spread: linear about 0, logarithmic in the tails.
+ */
+
+static float
+prd_agg_cell_low(unsigned c)
+{
+    return sinhf(((float) c - CELLS / 2) * (2 * PRD_AGG_REACH / CELLS)) / 2;
 }
 
 
 static unsigned
-cell_of(float u)
+prd_agg_cell(float u)
 {
-    float  c = asinhf(u * 2) * (PRD_AGGREGATE_CELLS / 12.0f)
-               + PRD_AGGREGATE_CELLS / 2;
+    float  c;
 
-    return c < 0 ? 0 : c >= PRD_AGGREGATE_CELLS ? PRD_AGGREGATE_CELLS - 1
-           : (unsigned) c;
+    c = asinhf(2 * u) * (CELLS / (2 * PRD_AGG_REACH)) + CELLS / 2;
+
+    return (unsigned) prd_agg_clip(c, 0, CELLS - 1);
+}
+
+
+/* Part of a Laplace distribution below u */
+
+static float
+prd_agg_prior(float u)
+{
+    float  tail = expf(-fabsf(u) / PRD_AGG_PRIOR_SCALE) / 2;
+
+    return u < 0 ? tail : 1 - tail;
 }
 
 
 static void
-quantiles_of(const prd_aggregate_anchor_t *n, const float *cell, float u[4])
+prd_agg_quantiles(const float *cell, float votes, float u[QUANTILES])
 {
-    float     sum, next, want;
+    float     low, part, sum, want;
     unsigned  c, k;
 
-    sum = 0;
-    c = 0;
+    for (c = k = 0, sum = 0; k < QUANTILES; k++) {
+        want = prd_agg_level[k] * votes;
 
-    for (k = 0; k < 4; k++) {
-        want = prd_min(level_of[k] * (n->votes + (k ? K_PLUS * n->vote : 0.0f)),
-                       n->votes);
-
-        while (c < PRD_AGGREGATE_CELLS - 1 && sum + cell[c] < want) {
+        while (c < CELLS - 1 && sum + cell[c] < want) {
             sum += cell[c++];
         }
 
-        next = cell[c] > 0 ? (want - sum) / cell[c] : 1;
-        u[k] = cell_low(c) + prd_min(next, 1) * (cell_low(c + 1) - cell_low(c));
+        part = cell[c] > 0 ? prd_agg_clip((want - sum) / cell[c], 0, 1) : 1;
+        low = prd_agg_cell_low(c);
+        u[k] = low + part * (prd_agg_cell_low(c + 1) - low);
     }
+}
+
+
+static void
+prd_agg_anchor_init(prd_aggregate_anchor_t *n)
+{
+    float     v;
+    unsigned  c, k;
+
+    n->spread = 0.1f;
+    n->error = 0.3f;
+    n->vote = 1;
+
+    for (k = 0; k < EXPERTS; k++) {
+        n->weight[k] = 1.0f / EXPERTS;
+    }
+
+    for (c = 0; c < CELLS; c++) {
+        v = PRD_AGG_PRIOR * (prd_agg_prior(prd_agg_cell_low(c + 1))
+                             - prd_agg_prior(prd_agg_cell_low(c)));
+        n->votes += v;
+
+        for (k = 0; k < KINDS; k++) {
+            n->cell[k][c] = v;
+        }
+    }
+
+    for (k = 0; k < KINDS; k++) {
+        n->size[k] = 1;
+
+        for (c = 0; c < QUANTILES; c++) {
+            n->trust[k][c] = prd_agg_trust[k];
+        }
+    }
+}
+
+
+/* Radians a second */
+
+static double
+prd_agg_speed(unsigned wave)
+{
+    return 2 * M_PI * (wave < PRD_AGGREGATE_DAY ? (wave + 1) / 86400.0
+                       : (wave - PRD_AGGREGATE_DAY + 1) / 604800.0);
 }
 
 
 prd_rc_t
 prd_aggregate_init(prd_aggregate_t *a, uint32_t bin_s)
 {
-    double                   angle;
-    unsigned                 i, k, c;
-    prd_aggregate_anchor_t  *n;
+    unsigned  i;
 
     if (bin_s < 1 || bin_s > 86400) {
         return PRD_ERANGE;
@@ -159,44 +233,16 @@ prd_aggregate_init(prd_aggregate_t *a, uint32_t bin_s)
 
     a->bin_s = bin_s;
     a->slots = prd_min(86400 / bin_s, PRD_AGGREGATE_SLOTS);
+    a->due = ANCHORS;
+    a->stir = 1;
 
     for (i = 0; i < PRD_AGGREGATE_WAVES; i++) {
-        angle = 2 * M_PI * bin_s
-                * (i < PRD_AGGREGATE_DAY ? (i + 1) / 86400.0
-                   : (i - PRD_AGGREGATE_DAY + 1) / 604800.0);
-        a->turn[i][0] = (float) cos(angle);
-        a->turn[i][1] = (float) sin(angle);
+        a->turn[i][0] = (float) cos(prd_agg_speed(i) * bin_s);
+        a->turn[i][1] = (float) sin(prd_agg_speed(i) * bin_s);
     }
 
-    for (i = 0; i < PRD_AGGREGATE_ANCHORS; i++) {
-        n = &a->anchor[i];
-        n->spread = 0.1f;
-        n->near = 1;
-        n->vote = 1;
-        n->error = 0.3f;
-
-        for (k = 0; k < EXPERTS; k++) {
-            n->weight[k] = 1.0f / EXPERTS;
-        }
-
-        for (c = 0; c < PRD_AGGREGATE_CELLS; c++) {
-            float lo = cell_low(c), hi = cell_low(c + 1), b = 0.8f, v;
-#define CDF(x) ((x) < 0 ? 0.5f * expf((x) / b) : 1 - 0.5f * expf(-(x) / b))
-            v = 3 * (CDF(hi) - CDF(lo));
-            n->votes += v;
-
-            for (k = 0; k < PRD_AGGREGATE_KINDS; k++) {
-                n->cell[k][c] = v;
-            }
-        }
-
-        for (k = 0; k < PRD_AGGREGATE_KINDS; k++) {
-            n->size[k] = 1;
-
-            for (c = 0; c < 4; c++) {
-                n->trust[k][c] = 1.0f / PRD_AGGREGATE_KINDS;
-            }
-        }
+    for (i = 0; i < ANCHORS; i++) {
+        prd_agg_anchor_init(&a->anchor[i]);
     }
 
     return PRD_OK;
@@ -204,97 +250,117 @@ prd_aggregate_init(prd_aggregate_t *a, uint32_t bin_s)
 
 
 static double
-days_seen(const prd_aggregate_t *a)
+prd_agg_days(const prd_aggregate_t *a)
 {
     return (double) a->bins * a->bin_s / 86400.0;
 }
 
 
-static unsigned
-fits_open(const prd_aggregate_t *a)
-{
-    double  days = days_seen(a);
+/* How many fits there are days enough for */
 
-    return days < K_DAYS1 ? 1 : days < K_DAYSW ? 3 : 4;
+static unsigned
+prd_agg_open(const prd_aggregate_t *a)
+{
+    double  days = prd_agg_days(a);
+
+    return days < PRD_AGG_DAY_OPEN ? 1 : days < PRD_AGG_WEEK_OPEN ? 3 : FITS;
+}
+
+
+/* Second of the week, which began on the Thursday of the epoch */
+
+static uint32_t
+prd_agg_second(const prd_aggregate_t *a, int64_t bin)
+{
+    return (uint32_t) ((uint64_t) prd_agg_modulo(bin, 604800) * a->bin_s
+                       % 604800);
 }
 
 
 static unsigned
-slot_of(const prd_aggregate_t *a, int64_t bin)
+prd_agg_slot(const prd_aggregate_t *a, int64_t bin)
 {
-    uint32_t  s = (uint32_t) modulo(bin, 604800) * (uint64_t) a->bin_s % 86400;
-
-    return (unsigned) ((uint64_t) s * a->slots / 86400);
+    return (unsigned) ((uint64_t) (prd_agg_second(a, bin) % 86400) * a->slots
+                       / 86400);
 }
 
 
 static unsigned
-hour_of(const prd_aggregate_t *a, int64_t bin)
+prd_agg_hour(const prd_aggregate_t *a, int64_t bin)
 {
-    return (unsigned) ((uint64_t) modulo(bin, 604800) * a->bin_s % 604800
-                       / 3600);
+    return prd_agg_second(a, bin) / 3600;
 }
 
 
-/* The profile at a bin; without one, `other` */
+/* The profile at a bin, `other` where there is none yet */
 
 static float
-profile_at(const prd_aggregate_t *a, int64_t bin, float other)
+prd_agg_profile(const prd_aggregate_t *a, int64_t bin, float other)
 {
-    float     s;
-    unsigned  d = slot_of(a, bin), w = hour_of(a, bin);
+    float     weeks;
+    unsigned  d, w;
+
+    d = prd_agg_slot(a, bin);
+    w = prd_agg_hour(a, bin);
 
     if (a->day_seen[d] == 0) {
         return other;
     }
 
-    s = a->day[d];
-
-    if (a->week_seen[w] && days_seen(a) > 8) {
-        float n = (float) a->week_seen[w] * (float) a->bin_s / 3600.0f;
-        s = (a->week[w] * n + s * 3) / (n + 3);
+    if (a->week_seen[w] == 0 || prd_agg_days(a) <= PRD_AGG_WEEK_OPEN) {
+        return a->day[d];
     }
 
-    return s;
+    weeks = (float) a->week_seen[w]
+            / prd_max(3600.0f / (float) a->bin_s, 1.0f);
+
+    return (a->week[w] * weeks + a->day[d] * PRD_AGG_WEEK_PRIOR)
+           / (weeks + PRD_AGG_WEEK_PRIOR);
+}
+
+
+/* A running mean of at most `most` values, the latest weighing as much */
+
+static void
+prd_agg_profile_add(float *mean, uint16_t *seen, uint32_t most, float z)
+{
+    if (*seen < prd_min(most, UINT16_MAX)) {
+        (*seen)++;
+    }
+
+    *mean += (z - *mean) / (float) *seen;
 }
 
 
 static void
-row_plain(const prd_aggregate_t *a, const float *lag, const float *mean,
-    const float *shock, float *x)
+prd_agg_row(float *x, const float *lag, const float *mean, const float *shock)
 {
-    unsigned  i, k;
+    unsigned  i;
 
-    (void) a;
-    k = 0;
-    x[k++] = 1;
+    *x++ = 1;
 
     for (i = 1; i <= PRD_AGGREGATE_LAGS; i++) {
-        x[k++] = lag[i] - lag[0];
+        *x++ = lag[i] - lag[0];
     }
 
     for (i = 0; i < PRD_AGGREGATE_MEANS; i++) {
-        x[k++] = mean[i] - lag[0];
+        *x++ = mean[i] - lag[0];
     }
 
     for (i = 0; i < PRD_AGGREGATE_SHOCKS; i++) {
-        x[k++] = shock[i];
+        *x++ = shock[i];
     }
 }
 
 
 static void
-row_waves(const prd_aggregate_t *a, int64_t bin, float *x)
+prd_agg_waves(const prd_aggregate_t *a, int64_t bin, float *x)
 {
-    double    t, angle;
+    double    angle;
     unsigned  i;
 
-    t = (double) ((uint64_t) modulo(bin, 604800) * a->bin_s % 604800);
-
     for (i = 0; i < PRD_AGGREGATE_WAVES; i++) {
-        angle = 2 * M_PI * t
-                * (i < PRD_AGGREGATE_DAY ? (i + 1) / 86400.0
-                   : (i - PRD_AGGREGATE_DAY + 1) / 604800.0);
+        angle = prd_agg_speed(i) * prd_agg_second(a, bin);
         x[2 * i] = (float) cos(angle);
         x[2 * i + 1] = (float) sin(angle);
     }
@@ -302,375 +368,469 @@ row_waves(const prd_aggregate_t *a, int64_t bin, float *x)
 
 
 static float
-dot(const float *b, const float *x, unsigned n)
+prd_agg_dot(const float *b, const float *x, unsigned n)
 {
-    float     s = 0;
+    float     sum;
     unsigned  i;
 
-    for (i = 0; i < n; i++) {
-        s += b[i] * x[i];
+    for (i = 0, sum = 0; i < n; i++) {
+        sum += b[i] * x[i];
     }
 
-    return s;
+    return sum;
 }
 
 
-/* Iterates the regression of one bin */
+static float
+prd_agg_top(const prd_aggregate_t *a)
+{
+    return prd_min(a->top + PRD_AGG_ROOM, PRD_AGG_LOG_MOST);
+}
+
+
+/* The regression of one bin, iterated: ARMA errors without further shocks */
 
 static void
-iterate(const prd_aggregate_t *a, unsigned fit, float *path)
+prd_agg_iterate(const prd_aggregate_t *a, unsigned fit, float *path)
 {
     float         lag[PRD_AGGREGATE_LAGS + 1], mean[PRD_AGGREGATE_MEANS],
-                  shock[PRD_AGGREGATE_SHOCKS], x[TERMS], z, c, s, top;
+                  shock[PRD_AGGREGATE_SHOCKS], x[TERMS], top, c, *w;
     unsigned      i, h;
     const float  *beta = a->anchor[0].beta[fit];
 
     for (i = 0; i <= PRD_AGGREGATE_LAGS; i++) {
-        lag[i] = a->z[modulo(a->bin - i, MOST)];
+        lag[i] = a->z[prd_agg_modulo(a->bin - i, MOST)];
     }
 
     memcpy(mean, a->mean, sizeof(mean));
     memcpy(shock, a->shock, sizeof(shock));
-    memcpy(x, a->row[modulo(a->bin, MOST)], sizeof(x));
-    top = a->top + 1;
+    memcpy(x, a->row[prd_agg_modulo(a->bin, MOST)], sizeof(x));
+    top = prd_agg_top(a);
 
     for (h = 0; h < MOST; h++) {
-        z = lag[0] + dot(beta, x, terms_of[fit]);
-        z = z > 0 ? prd_min(z, top) : 0;
-        path[h] = z;
+        path[h] = prd_agg_clip(lag[0] + prd_agg_dot(beta, x,
+                                                    prd_agg_terms[fit]),
+                               0, top);
 
         memmove(lag + 1, lag, sizeof(float) * PRD_AGGREGATE_LAGS);
-        lag[0] = z;
+        lag[0] = path[h];
 
         for (i = 0; i < PRD_AGGREGATE_MEANS; i++) {
-            mean[i] += gain_of[i] * (z - mean[i]);
+            mean[i] += prd_agg_mean_gain[i] * (path[h] - mean[i]);
         }
 
-        shock[1] = shock[0];
+        memmove(shock + 1, shock, sizeof(float) * (PRD_AGGREGATE_SHOCKS - 1));
         shock[0] = 0;
-        row_plain(a, lag, mean, shock, x);
+        prd_agg_row(x, lag, mean, shock);
 
-        if (fit) {
-            for (i = 0; i < PRD_AGGREGATE_WAVES; i++) {
-                float *w = x + PRD_AGGREGATE_PLAIN + 2 * i;
-                c = w[0] * a->turn[i][0] - w[1] * a->turn[i][1];
-                s = w[1] * a->turn[i][0] + w[0] * a->turn[i][1];
-                w[0] = c;
-                w[1] = s;
-            }
+        for (i = 0, w = x + PLAIN; fit && i < PRD_AGGREGATE_WAVES; i++, w += 2)
+        {
+            c = w[0] * a->turn[i][0] - w[1] * a->turn[i][1];
+            w[1] = w[1] * a->turn[i][0] + w[0] * a->turn[i][1];
+            w[0] = c;
         }
     }
-}
-
-
-static float
-scale_of(const prd_aggregate_anchor_t *n, float centre)
-{
-    return sqrtf(n->spread * n->near + 1.0f / (expf(centre) + 1) + 1e-6f);
 }
 
 
 static void
-predict(prd_aggregate_t *a)
+prd_agg_points(const prd_aggregate_t *a, unsigned anchor,
+    prd_aggregate_pending_t *p)
 {
-    float                     z, res, top, u[4], sum, y;
-    int64_t                   bin = a->bin;
-    unsigned                  i, k, c, h, open;
-    const float              *x = a->row[modulo(bin, MOST)];
-    prd_aggregate_anchor_t   *n;
+    float                          z, *point = p->point;
+    unsigned                       f, h, k, open;
+    const float                   *x;
+    const prd_aggregate_anchor_t  *n = &a->anchor[anchor];
+
+    h = prd_agg_horizon[anchor];
+    k = prd_agg_modulo(a->bin, MOST);
+    x = a->row[k];
+    z = a->z[k];
+
+    point[PRD_AGGREGATE_LAST] = a->last;
+    point[PRD_AGGREGATE_SHORT] = a->mean[0];
+    point[PRD_AGGREGATE_MIDDLE] = a->mean[1];
+    point[PRD_AGGREGATE_LONG] = a->mean[2];
+    point[PRD_AGGREGATE_PROFILE] =
+        prd_agg_profile(a, a->bin + h, a->mean[1])
+        + a->residual[k] * (n->rho_xy + 0.5f) / (n->rho_xx + 0.5f);
+
+    open = prd_min(n->fitted, prd_agg_open(a));
+
+    for (k = 0; k < FITS; k++) {
+        f = prd_min(k, open - 1);
+        point[PRD_AGGREGATE_FIT + k] = open == 0 ? a->mean[0]
+            : z + prd_agg_dot(n->beta[f], x, prd_agg_terms[f]);
+    }
+
+    point[PRD_AGGREGATE_ARMA] = a->path[0][h - 1];
+    point[PRD_AGGREGATE_WAVE] = a->path[1][h - 1];
+
+    p->centre = 0;
+    z = 0;
+
+    for (k = 0; k < EXPERTS; k++) {
+        point[k] = prd_agg_clip(point[k], 0, prd_agg_top(a));
+        p->centre += n->weight[k] * point[k];
+        z += n->weight[k];
+    }
+
+    p->centre /= z;
+}
+
+
+/*
+ * Spread of a logarithm: that of a count, 1 / (1 + y) by the delta method, and
+ * what was seen beyond.
+ */
+
+static float
+prd_agg_spread(const prd_aggregate_anchor_t *n, float centre)
+{
+    return sqrtf(n->spread + 1 / (expf(centre) + 1) + 1e-6f);
+}
+
+
+/* Where an error of a kind is measured from, in requests + 1 */
+
+static float
+prd_agg_origin(const prd_aggregate_pending_t *p, unsigned kind)
+{
+    return expf(kind == PRD_AGGREGATE_STEP ? p->point[PRD_AGGREGATE_LAST]
+                                           : p->centre);
+}
+
+
+static int
+prd_agg_is_log(unsigned kind)
+{
+    return kind == PRD_AGGREGATE_LOG || kind == PRD_AGGREGATE_STIRRED;
+}
+
+
+static void
+prd_agg_spans(const prd_aggregate_t *a, unsigned anchor,
+    prd_aggregate_pending_t *p)
+{
+    float                          u[QUANTILES], y, z, sum, spread;
+    unsigned                       j, k;
+    const prd_aggregate_anchor_t  *n = &a->anchor[anchor];
+
+    spread = prd_agg_spread(n, p->centre);
+    y = expf(p->centre);
+
+    p->unit[PRD_AGGREGATE_LOG] = spread;
+    p->unit[PRD_AGGREGATE_ROOT] = n->size[PRD_AGGREGATE_ROOT] * sqrtf(y);
+    p->unit[PRD_AGGREGATE_COUNT] = n->size[PRD_AGGREGATE_COUNT];
+    p->unit[PRD_AGGREGATE_STIRRED] =
+        spread * sqrtf(PRD_AGG_CALM + (1 - PRD_AGG_CALM) * a->stir);
+    p->unit[PRD_AGGREGATE_STEP] = n->size[PRD_AGGREGATE_STEP];
+
+    for (j = 0; j < KINDS; j++) {
+        prd_agg_quantiles(n->cell[j], n->votes, u);
+        y = prd_agg_origin(p, j);
+
+        for (k = 0; k < QUANTILES; k++) {
+            z = prd_agg_is_log(j) ? p->centre + p->unit[j] * u[k]
+                : logf(prd_max(y + p->unit[j] * u[k], 1));
+            p->kind[j][k] = prd_agg_clip(z, 0, prd_agg_top(a));
+        }
+    }
+
+    for (k = 0; k < QUANTILES; k++) {
+        sum = z = 0;
+
+        for (j = 0; j < KINDS; j++) {
+            sum += n->trust[j][k];
+            z += n->trust[j][k] * p->kind[j][k];
+        }
+
+        p->quantile[k] = prd_agg_clip(z / sum + spread * n->shift[k],
+                                      k ? p->quantile[k - 1] : 0,
+                                      prd_agg_top(a));
+    }
+}
+
+
+static prd_aggregate_pending_t *
+prd_agg_slot_of(prd_aggregate_t *a, unsigned anchor)
+{
+    return &a->pending[prd_agg_pending[anchor]
+                       + prd_agg_modulo(a->bin, prd_agg_horizon[anchor])];
+}
+
+
+static void
+prd_agg_predict(prd_aggregate_t *a)
+{
+    unsigned                  i, open;
     prd_aggregate_pending_t  *p;
 
-    z = a->z[modulo(bin, MOST)];
-    res = a->residual[modulo(bin, MOST)];
-    open = fits_open(a);
-    top = a->top + 1;
+    open = prd_min(a->anchor[0].fitted, prd_agg_open(a));
 
-    iterate(a, 0, a->path[0]);
-    iterate(a, open - 1, a->path[1]);
+    prd_agg_iterate(a, 0, a->path[0]);
+    prd_agg_iterate(a, open ? open - 1 : 0, a->path[1]);
 
-    for (i = 0; i < PRD_AGGREGATE_ANCHORS; i++) {
-        n = &a->anchor[i];
-        h = horizon_of[i];
-        p = &a->pending[pending_at[i] + modulo(bin, h)];
-
-        p->point[PRD_AGGREGATE_LAST] = a->last;
-        p->point[PRD_AGGREGATE_SHORT] = a->mean[0];
-        p->point[PRD_AGGREGATE_MIDDLE] = a->mean[1];
-        p->point[PRD_AGGREGATE_LONG] = a->mean[2];
-        p->point[PRD_AGGREGATE_PROFILE] = profile_at(a, bin + h, a->mean[1])
-            + res * (n->rho_xy + 0.5f) / (n->rho_xx + 0.5f);
-
-        for (k = 0; k < PRD_AGGREGATE_FITS; k++) {
-            p->point[PRD_AGGREGATE_FIT + k] = n->fitted == 0 ? a->mean[0]
-                : z + dot(n->beta[prd_min(k, open - 1)], x,
-                          terms_of[prd_min(k, open - 1)]);
-        }
-
-        p->point[PRD_AGGREGATE_ARMA] = a->path[0][h - 1];
-        p->point[PRD_AGGREGATE_WAVE] = a->path[1][h - 1];
-
-        p->centre = sum = 0;
-
-        for (k = 0; k < EXPERTS; k++) {
-            p->point[k] = p->point[k] > 0 ? prd_min(p->point[k], top) : 0;
-            p->centre += n->weight[k] * p->point[k];
-            sum += n->weight[k];
-        }
-
-        p->centre /= sum;
-        p->scale = scale_of(n, p->centre);
-        y = expf(p->centre);
+    for (i = 0; i < ANCHORS; i++) {
+        p = prd_agg_slot_of(a, i);
+        prd_agg_points(a, i, p);
 
         if (a->bins == 1) {
-            n->size[1] = 0.3f * sqrtf(y);
-            n->size[2] = 0.3f * y;
+            a->anchor[i].size[PRD_AGGREGATE_ROOT] = 0.3f * expf(a->last / 2);
+            a->anchor[i].size[PRD_AGGREGATE_COUNT] = 0.3f * expf(a->last);
+            a->anchor[i].size[PRD_AGGREGATE_STEP] = 0.3f * expf(a->last);
         }
 
-        for (k = 0; k < PRD_AGGREGATE_KINDS; k++) {
-            quantiles_of(n, n->cell[k], u);
-            p->raw[k] = k == 0 ? p->scale
-                        : n->size[k] * (k == 1 ? sqrtf(y) : 1);
+        prd_agg_spans(a, i, p);
+    }
+}
 
-            for (c = 0; c < 4; c++) {
-                p->kind[k][c] = k == 0 ? p->centre + p->scale * u[c]
-                                : logf(prd_max(y + p->raw[k] * u[c], 1));
-                p->kind[k][c] = prd_max(p->kind[k][c], 0);
-            }
-        }
 
-        for (c = 0; c < 4; c++) {
-            sum = p->quantile[c] = 0;
+/*
+ * Fixed share of `n` weights, `stride` apart: losses in units of their mean,
+ * counted from the least, then a share of the prior.
+ */
 
-            for (k = 0; k < PRD_AGGREGATE_KINDS; k++) {
-                sum += n->trust[k][c];
-                p->quantile[c] += n->trust[k][c] * p->kind[k][c];
-            }
+static void
+prd_agg_share(float *weight, unsigned stride, const float *loss,
+    const float *prior, unsigned n, float eta, float share)
+{
+    float     best, sum;
+    unsigned  i;
 
-            p->quantile[c] = p->quantile[c] / sum + p->scale * n->shift[c];
+    for (i = 1, best = loss[0]; i < n; i++) {
+        best = prd_min(best, loss[i]);
+    }
 
-            if (c) {
-                p->quantile[c] = prd_max(p->quantile[c], p->quantile[c - 1]);
-            }
-        }
+    for (i = 0, sum = 0; i < n; i++) {
+        weight[i * stride] *= expf(-eta * prd_min(loss[i] - best,
+                                                  PRD_AGG_LOSS_MOST));
+        sum += weight[i * stride];
+    }
+
+    for (i = 0; i < n; i++) {
+        weight[i * stride] = weight[i * stride] / sum * (1 - share)
+                             + share * (prior ? prior[i] : 1.0f / (float) n);
     }
 }
 
 
 static float
-pinball(float y, float q, float level)
+prd_agg_pinball(float y, float q, float level)
 {
     return y >= q ? level * (y - q) : (level - 1) * (y - q);
 }
 
 
+/* Coverage, the conformal shift, trust in the kinds: per quantile */
+
 static void
-score(prd_aggregate_t *a, unsigned i, float z)
+prd_agg_score_spans(prd_aggregate_anchor_t *n,
+    const prd_aggregate_pending_t *p, float z)
 {
-    float                     e, u, loss, best, sum, c, g, w;
-    unsigned                  k;
-    prd_aggregate_anchor_t   *n = &a->anchor[i];
-    prd_aggregate_pending_t  *p;
+    float     loss[KINDS], mine, y, in;
+    unsigned  j, k;
 
-    p = &a->pending[pending_at[i] + modulo(a->bin, horizon_of[i])];
+    y = expf(z);
 
-    /* experts */
+    for (k = 0; k < QUANTILES; k++) {
 
-    best = 1e30f;
+        in = z <= p->quantile[k] + 1e-6f;
+        n->covered[k] += prd_max(1.0f / ((float) n->scored + 1),
+                                 PRD_AGG_GAIN_COVER) * (in - n->covered[k]);
+        n->shift[k] += PRD_AGG_SHIFT * (prd_agg_level[k] - in);
 
-    for (k = 0; k < EXPERTS; k++) {
-        best = prd_min(best, fabsf(z - p->point[k]));
+        mine = prd_agg_pinball(y, expf(p->quantile[k]), prd_agg_level[k]);
+        n->pinball[k] += prd_max(1.0f / ((float) n->scored + 1),
+                                 PRD_AGG_GAIN / 4) * (mine - n->pinball[k]);
+
+        for (j = 0; j < KINDS; j++) {
+            loss[j] = prd_agg_pinball(y, expf(p->kind[j][k]), prd_agg_level[k])
+                      / (n->pinball[k] + 1e-6f);
+        }
+
+        prd_agg_share(&n->trust[0][k], QUANTILES, loss, prd_agg_trust, KINDS,
+                      PRD_AGG_KIND_ETA, PRD_AGG_KIND_SHARE);
     }
+}
 
-    sum = 0;
 
-    for (k = 0; k < EXPERTS; k++) {
-        loss = (fabsf(z - p->point[k]) - best) / n->error;
-        n->weight[k] *= expf(-K_ETA * prd_min(loss, 5));
-        sum += n->weight[k];
-    }
+/* The error votes, and moves what the next ones are measured by. */
 
-    for (k = 0; k < EXPERTS; k++) {
-        n->weight[k] = n->weight[k] / sum * (1 - K_SHARE) + K_SHARE / EXPERTS;
+static void
+prd_agg_score_errors(prd_aggregate_anchor_t *n,
+    const prd_aggregate_pending_t *p, float z)
+{
+    float     e, g, y;
+    unsigned  c, k;
+
+    y = expf(z);
+    g = prd_agg_gain(n->scored, PRD_AGG_GAIN_SLOW);
+
+    for (k = 0; k < KINDS; k++) {
+        e = prd_agg_is_log(k) ? z - p->centre : y - prd_agg_origin(p, k);
+
+        if (n->scored >= PRD_AGG_WARM) {
+            n->cell[k][prd_agg_cell(e / p->unit[k])] += n->vote;
+        }
+
+        if (prd_agg_is_log(k)) {
+            continue;
+        }
+
+        e = fabsf(e);
+
+        if (k == PRD_AGGREGATE_ROOT) {
+            e /= expf(p->centre / 2);
+        }
+
+        n->size[k] += g * (prd_min(e, 20 * n->size[k]) - n->size[k]);
+        n->size[k] = prd_max(n->size[k], 1e-3f);
     }
 
     e = z - p->centre;
-    u = e / p->scale;
-
-    /* coverage and shift */
-
-    for (k = 0; k < 4; k++) {
-        c = z <= p->quantile[k] + 1e-6f;
-        g = prd_max(1.0f / (float) (n->scored + 1), 0.001f);
-        n->covered[k] += g * (c - n->covered[k]);
-        n->shift[k] += K_SHIFT * (level_of[k] - c);
-    }
-
-    g = prd_max(1.0f / (float) (n->scored + 2), K_GAIN);
-    n->error += g * (fabsf(e) - n->error);
+    n->error += prd_max(1.0f / ((float) n->scored + 2), PRD_AGG_GAIN)
+                * (fabsf(e) - n->error);
     n->error = prd_max(n->error, 1e-4f);
-    c = 1.0f / (expf(p->centre) + 1);
-    g = prd_max((K_POLY + 1) / (float) (n->scored + 4 + K_POLY), K_GAIN * K_SGAIN);
-    c = prd_min(e * e, 25 * p->scale * p->scale) - c;
-    n->spread += g * (c - n->spread);
+
+    y = p->unit[PRD_AGGREGATE_LOG];
+    y = prd_min(e * e, 25 * y * y) - 1 / (expf(p->centre) + 1);
+    n->spread += prd_agg_gain(n->scored + 3, PRD_AGG_GAIN_SLOW)
+                 * (y - n->spread);
     n->spread = prd_max(n->spread, 1e-5f);
 
-    /* of late: the squared score, against 1 */
-    n->near += K_NEAR * (prd_min(u * u, 9) / prd_max(powf(n->near, K_NEARPOW), 0.01f)
-                         * n->near - n->near) * 0;
-    n->scored += (n->scored < UINT32_MAX);
-
-    w = n->vote;
-    {
-        float y = expf(z), m = expf(p->centre), l[PRD_AGGREGATE_KINDS], t;
-        unsigned j;
-
-        for (k = 0; k < 4; k++) {
-            t = 1e30f;
-
-            for (j = 0; j < PRD_AGGREGATE_KINDS; j++) {
-                l[j] = pinball(y, expf(p->kind[j][k]), level_of[k]);
-                t = prd_min(t, l[j]);
-            }
-
-            sum = 0;
-            c = pinball(y, expf(p->quantile[k]), level_of[k]);
-            g = prd_max(1.0f / (float) (n->scored + 1), K_GAIN * .25f);
-            n->pinball[k] += g * (c - n->pinball[k]);
-
-            for (j = 0; j < PRD_AGGREGATE_KINDS; j++) {
-                n->trust[j][k] *= expf(-K_KETA * prd_min((l[j] - t)
-                                           / (n->pinball[k] + 1e-6f), 5));
-                sum += n->trust[j][k];
-            }
-
-            for (j = 0; j < PRD_AGGREGATE_KINDS; j++) {
-                n->trust[j][k] = n->trust[j][k] / sum * (1 - K_KSHARE)
-                                 + K_KSHARE / PRD_AGGREGATE_KINDS;
-            }
-        }
-
-        for (k = 0; k < PRD_AGGREGATE_KINDS; k++) {
-            t = k == 0 ? u : (y - m) / p->raw[k];
-
-            if (n->scored > K_WARM) {
-                n->cell[k][cell_of(t)] += w;
-            }
-
-            if (k) {
-                t = fabsf(y - m) / (k == 1 ? sqrtf(m) : 1);
-                g = prd_max((K_POLY + 1) / (float) (n->scored + 1 + K_POLY), K_GAIN * 0.1f);
-                n->size[k] += g * (prd_min(t, 20 * n->size[k]) - n->size[k]);
-                n->size[k] = prd_max(n->size[k], 1e-3f);
-            }
-        }
+    if (n->scored >= PRD_AGG_WARM) {
+        n->votes += n->vote;
     }
 
-    n->votes += n->scored > K_WARM ? w : 0;
-    n->vote = w * (1 + prd_max(K_POLY / (float) (n->scored + 1), 1 / K_VOTES));
+    n->vote *= 1 + prd_max(1.0f / ((float) n->scored + 1), 1 / PRD_AGG_VOTES);
 
-    if (w > 256) {
-        n->vote /= 256;
-        n->votes /= 256;
+    if (n->vote > PRD_AGG_VOTE_MOST) {
+        n->vote /= PRD_AGG_VOTE_MOST;
+        n->votes /= PRD_AGG_VOTE_MOST;
 
-        for (k = 0; k < PRD_AGGREGATE_CELLS; k++) {
-            n->cell[0][k] /= 256;
-            n->cell[1][k] /= 256;
-            n->cell[2][k] /= 256;
+        for (k = 0; k < KINDS; k++) {
+            for (c = 0; c < CELLS; c++) {
+                n->cell[k][c] /= PRD_AGG_VOTE_MOST;
+            }
         }
     }
 }
 
 
-prd_rc_t
-prd_aggregate_add(prd_aggregate_t *a, int64_t bin, double y)
+static void
+prd_agg_score(prd_aggregate_t *a, unsigned anchor, float z)
 {
-    float                    z, s, *x, lag[PRD_AGGREGATE_LAGS + 1], one;
-    double                   fade, w;
-    unsigned                 i, j, h, d;
+    float                           loss[EXPERTS], u;
+    unsigned                        k;
+    prd_aggregate_anchor_t         *n = &a->anchor[anchor];
+    const prd_aggregate_pending_t  *p = prd_agg_slot_of(a, anchor);
+
+    for (k = 0; k < EXPERTS; k++) {
+        loss[k] = fabsf(z - p->point[k]) / n->error;
+    }
+
+    prd_agg_share(n->weight, 1, loss, NULL, EXPERTS, PRD_AGG_ETA,
+                  PRD_AGG_SHARE);
+
+    if (anchor == 0) {
+        u = (z - p->centre) / p->unit[PRD_AGGREGATE_LOG];
+        a->stir += PRD_AGG_STIR * (prd_min(u * u, 9) - a->stir);
+    }
+
+    prd_agg_score_spans(n, p, z);
+    prd_agg_score_errors(n, p, z);
+
+    n->scored += n->scored < UINT32_MAX;
+}
+
+
+/* A new outcome: rows of h bins ago meet it. */
+
+static void
+prd_agg_learn(prd_aggregate_t *a, float z)
+{
+    float                    s;
+    double                   w;
+    unsigned                 d, h, i, j;
+    const float             *x;
     prd_aggregate_anchor_t  *n;
 
-    if (!(y > 0)) {
-        y = 0;
-    }
+    x = a->row[prd_agg_modulo(a->bin - 1, MOST)];
 
-    z = (float) log1p(prd_min(y, 1e19));
-
-    if (a->bins) {
-        if (bin <= a->bin && a->bin - bin <= 86400 / a->bin_s) {
-            return PRD_ESTALE;
-        }
-
-        if (bin != a->bin + 1) {
-            a->run = 0;
+    for (i = d = 0; i < TERMS; i++) {
+        for (j = 0; j <= i; j++, d++) {
+            a->gram[d] = a->gram[d] * PRD_AGG_FADE + (double) x[i] * x[j];
         }
     }
 
-    a->bin = bin;
-    a->last = z;
-    fade = 1 - 1 / K_MEM;
-    one = a->pending[0].centre;
+    a->rows = a->rows * PRD_AGG_FADE + 1;
 
-    /* what was forecast for this bin */
+    for (i = 0; i < ANCHORS; i++) {
+        n = &a->anchor[i];
+        h = prd_agg_horizon[i];
 
-    for (i = 0; i < PRD_AGGREGATE_ANCHORS; i++) {
-        if (a->run >= horizon_of[i]) {
-            score(a, i, z);
+        for (j = 0; j < TERMS; j++) {
+            n->cross[j] *= PRD_AGG_FADE;
         }
+
+        if (a->run < h) {
+            continue;
+        }
+
+        /* in gram, the row has been fading for h - 1 bins */
+
+        d = prd_agg_modulo(a->bin - h, MOST);
+        w = pow(PRD_AGG_FADE, h - 1) * (z - a->z[d]);
+
+        for (j = 0; j < TERMS; j++) {
+            n->cross[j] += w * a->row[d][j];
+        }
+
+        s = a->residual[d];
+        n->rho_xy = n->rho_xy * PRD_AGG_RHO_FADE
+                    + s * (z - prd_agg_profile(a, a->bin, z));
+        n->rho_xx = n->rho_xx * PRD_AGG_RHO_FADE + s * s;
+    }
+}
+
+
+/*
+ * An outage would stay in lags and means for hours: for its first bins, the
+ * state goes no lower than the forecast's tail.  Scores see what there was.
+ */
+
+static float
+prd_agg_outage(prd_aggregate_t *a, float z, float expected, float spread)
+{
+    float  least;
+
+    least = expected - prd_max(PRD_AGG_OUTAGE_SCORE * spread,
+                               PRD_AGG_OUTAGE_LEAST);
+
+    if (z >= least || a->outage == PRD_AGG_OUTAGE
+        || a->bins <= PRD_AGG_OUTAGE_BINS)
+    {
+        if (z >= least) {
+            a->outage = 0;
+        }
+
+        return z;
     }
 
-    /* equations */
+    a->outage++;
 
-    if (a->run && a->bins > 20) {
-        s = prd_max(K_CLIP * a->pending[0].scale, K_CLIPMIN);
+    return least;
+}
 
-        if (fabsf(z - one) > s && a->clipped < (z > one ? K_UP : K_DOWN)) {
-            z = z > one ? one + s : one - s;
-            a->clipped++;
 
-        } else {
-            a->clipped = 0;
-        }
-    }
+/* Lags, means, profile, and the row of the bin */
 
-    if (a->run) {
-        x = a->row[modulo(bin - 1, MOST)];
-        d = 0;
-
-        for (i = 0; i < TERMS; i++) {
-            for (j = 0; j <= i; j++, d++) {
-                a->gram[d] = a->gram[d] * fade + (double) x[i] * x[j];
-            }
-        }
-
-        a->rows = a->rows * fade + 1;
-
-        for (i = 0; i < PRD_AGGREGATE_ANCHORS; i++) {
-            h = horizon_of[i];
-            n = &a->anchor[i];
-            w = pow(fade, h - 1);
-
-            for (j = 0; j < TERMS; j++) {
-                n->cross[j] *= fade;
-            }
-
-            if (a->run >= h) {
-                x = a->row[modulo(bin - h, MOST)];
-                w *= z - a->z[modulo(bin - h, MOST)];
-
-                for (j = 0; j < TERMS; j++) {
-                    n->cross[j] += w * x[j];
-                }
-
-                /* the profile's error */
-                s = a->residual[modulo(bin - h, MOST)];
-                n->rho_xy = n->rho_xy * 0.995f
-                            + s * (z - profile_at(a, bin, z));
-                n->rho_xx = n->rho_xx * 0.995f + s * s;
-            }
-        }
-    }
-
-    /* state */
+static void
+prd_agg_state(prd_aggregate_t *a, float z, float expected)
+{
+    float     lag[PRD_AGGREGATE_LAGS + 1], g, s, *x;
+    unsigned  i;
 
     if (a->run == 0) {
         for (i = 0; i < MOST; i++) {
@@ -681,93 +841,214 @@ prd_aggregate_add(prd_aggregate_t *a, int64_t bin, double y)
             a->mean[i] = z;
         }
 
-        one = z;
         memset(a->shock, 0, sizeof(a->shock));
+        expected = z;
     }
 
-    s = a->run ? a->residual[modulo(bin - 1, MOST)] : 0;
-    a->residual[modulo(bin, MOST)] = s + 0.5f * (z - profile_at(a, bin, z) - s);
+    s = a->run ? a->residual[prd_agg_modulo(a->bin - 1, MOST)] : 0;
+    a->residual[prd_agg_modulo(a->bin, MOST)] =
+        s + (z - prd_agg_profile(a, a->bin, z) - s) / 2;
 
-    d = slot_of(a, bin);
-    a->day[d] += (z - a->day[d]) / (float) (a->day_seen[d] + 1);
-    a->day_seen[d] = (uint16_t) prd_min(a->day_seen[d] + 1u,
-                             5 * prd_max(86400 / a->slots / a->bin_s, 1));
-    d = hour_of(a, bin);
-    a->week[d] += (z - a->week[d]) / (float) (a->week_seen[d] + 1);
-    a->week_seen[d] = (uint16_t) prd_min(a->week_seen[d] + 1u,
-                              4 * prd_max(3600 / a->bin_s, 1));
+    i = prd_agg_slot(a, a->bin);
+    prd_agg_profile_add(&a->day[i], &a->day_seen[i], PRD_AGG_DAYS_KEPT
+                        * prd_max(86400 / a->slots / a->bin_s, 1), z);
 
-    a->z[modulo(bin, MOST)] = z;
-    a->top = prd_max((float) log1p(prd_min(y, 1e19)), a->top * 0.9999f);
+    i = prd_agg_hour(a, a->bin);
+    prd_agg_profile_add(&a->week[i], &a->week_seen[i], PRD_AGG_WEEKS_KEPT
+                        * prd_max(3600 / a->bin_s, 1), z);
+
+    a->z[prd_agg_modulo(a->bin, MOST)] = z;
 
     for (i = 0; i < PRD_AGGREGATE_MEANS; i++) {
-        s = prd_max(gain_of[i], 1.0f / (float) (a->bins + 1));
-        a->mean[i] += s * (z - a->mean[i]);
+        g = prd_max(prd_agg_mean_gain[i], 1 / ((float) a->run + 1));
+        a->mean[i] += g * (z - a->mean[i]);
     }
 
-    a->shock[1] = a->shock[0];
-    a->shock[0] = z - one;
+    memmove(a->shock + 1, a->shock, sizeof(float) * (PRD_AGGREGATE_SHOCKS - 1));
+    a->shock[0] = z - expected;
 
     for (i = 0; i <= PRD_AGGREGATE_LAGS; i++) {
-        lag[i] = a->z[modulo(bin - i, MOST)];
+        lag[i] = a->z[prd_agg_modulo(a->bin - i, MOST)];
     }
 
-    x = a->row[modulo(bin, MOST)];
-    row_plain(a, lag, a->mean, a->shock, x);
-    row_waves(a, bin, x + PRD_AGGREGATE_PLAIN);
+    x = a->row[prd_agg_modulo(a->bin, MOST)];
+    prd_agg_row(x, lag, a->mean, a->shock);
+    prd_agg_waves(a, a->bin, x + PLAIN);
+}
 
-    a->bins += (a->bins < UINT32_MAX);
-    a->run += (a->run < UINT32_MAX);
 
-    predict(a);
+/* One bin further; unless it is known, z is a guess and scores nothing. */
+
+static void
+prd_agg_step(prd_aggregate_t *a, int64_t bin, float z, int known)
+{
+    float     expected, spread;
+    unsigned  i;
+
+    expected = a->pending[0].centre;
+    spread = a->pending[0].unit[PRD_AGGREGATE_LOG];
+    a->bin = bin;
+
+    if (known) {
+        a->last = z;
+        a->top = prd_max(z, a->top * PRD_AGG_TOP_FADE);
+
+        for (i = 0; i < ANCHORS; i++) {
+            if (a->run >= prd_agg_horizon[i]) {
+                prd_agg_score(a, i, z);
+            }
+        }
+    }
+
+    if (a->run) {
+        if (known) {
+            z = prd_agg_outage(a, z, expected, spread);
+        }
+
+        prd_agg_learn(a, z);
+    }
+
+    prd_agg_state(a, z, expected);
+
+    a->bins += a->bins < UINT32_MAX;
+    a->run += a->run < UINT32_MAX;
+
+    prd_agg_predict(a);
     a->due = 0;
+}
+
+
+prd_rc_t
+prd_aggregate_add(prd_aggregate_t *a, int64_t bin, double y)
+{
+    if (bin < -PRD_AGGREGATE_BIN_MAX || bin > PRD_AGGREGATE_BIN_MAX) {
+        return PRD_ERANGE;
+    }
+
+    if (a->bins && bin <= a->bin && a->bin - bin <= 86400 / a->bin_s) {
+        return PRD_ESTALE;
+    }
+
+    if (a->bins && (bin < a->bin || bin - a->bin > MOST + 1)) {
+        a->run = 0;
+        a->outage = 0;
+    }
+
+    while (a->run && a->bin + 1 < bin) {
+        prd_agg_step(a, a->bin + 1, a->pending[0].centre, 0);
+    }
+
+    y = y > 0 ? prd_min(y, PRD_AGG_COUNT_MOST) : 0;
+    prd_agg_step(a, bin, (float) log1p(y), 1);
 
     return PRD_OK;
 }
 
 
-static float
-ridge_of(unsigned i)
+prd_rc_t
+prd_aggregate_idle(prd_aggregate_t *a, int64_t bin)
 {
-    if (i < PRD_AGGREGATE_PLAIN) {
-        return K_RIDGE;
+    int64_t   from;
+    prd_rc_t  rc;
+
+    from = a->bins && bin > a->bin && bin - a->bin <= 2 * MOST ? a->bin + 1
+           : bin - 2 * MOST + 1;
+
+    if (a->bins == 0 || (bin <= a->bin && a->bin - bin <= 86400 / a->bin_s)) {
+        from = bin;
     }
 
-    i = (i - PRD_AGGREGATE_PLAIN) / 2;
-    i = i < PRD_AGGREGATE_DAY ? i + 1 : i - PRD_AGGREGATE_DAY + 1;
+    for (rc = PRD_OK; from <= bin && rc == PRD_OK; from++) {
+        rc = prd_aggregate_add(a, from, 0);
+    }
 
-    return K_RIDGEW * (float) (i * i);
+    return rc;
+}
+
+
+static double
+prd_agg_ridge(unsigned term)
+{
+    unsigned  k;
+
+    if (term < PLAIN) {
+        return PRD_AGG_RIDGE;
+    }
+
+    k = (term - PLAIN) / 2;
+    k = k < PRD_AGGREGATE_DAY ? k + 1 : k - PRD_AGGREGATE_DAY + 1;
+
+    return PRD_AGG_RIDGE_WAVE * k * k;
+}
+
+
+/*
+ * Cholesky in place, and L v = b on the way.  The ridge is relative to the
+ * diagonal, so it has no unit; a term that never varied gets a pivot that
+ * leaves its coefficient at 0.
+ */
+
+static void
+prd_agg_factor(double *l, double *v, const double *b, double rows,
+    unsigned size)
+{
+    double    s, least;
+    unsigned  i, j, k;
+
+    for (i = 0; i < size; i++) {
+        s = prd_max(l[prd_agg_at(i, i)], 0) * (1 + prd_agg_ridge(i) / rows)
+            + 1e-6;
+        l[prd_agg_at(i, i)] = s;
+        least = s * PRD_AGG_TINY;
+
+        for (j = 0; j <= i; j++) {
+            s = l[prd_agg_at(i, j)];
+
+            for (k = 0; k < j; k++) {
+                s -= l[prd_agg_at(i, k)] * l[prd_agg_at(j, k)];
+            }
+
+            l[prd_agg_at(i, j)] = j < i ? s / l[prd_agg_at(j, j)]
+                                        : sqrt(prd_max(s, least));
+        }
+
+        s = b[i];
+
+        for (k = 0; k < i; k++) {
+            s -= l[prd_agg_at(i, k)] * v[k];
+        }
+
+        v[i] = s / l[prd_agg_at(i, i)];
+    }
 }
 
 
 static void
-solve(prd_aggregate_t *a, unsigned at)
+prd_agg_solve(prd_aggregate_t *a, unsigned anchor)
 {
     double                   l[TERMS * (TERMS + 1) / 2], v[TERMS], b[TERMS],
-                             w, s, fade, rows, least;
-    unsigned                 i, j, k, d, h, f, size;
+                             s, w, rows;
+    unsigned                 d, f, h, i, j, k, size;
     const float             *x;
-    prd_aggregate_anchor_t  *n = &a->anchor[at];
+    prd_aggregate_anchor_t  *n = &a->anchor[anchor];
 
-    h = horizon_of[at];
-    fade = 1 - 1 / K_MEM;
+    h = prd_agg_horizon[anchor];
 
     if (a->run < h + 2) {
         return;
     }
 
-    size = terms_of[fits_open(a) - 1];
+    size = prd_agg_terms[prd_agg_open(a) - 1];
     memcpy(l, a->gram, sizeof(l));
     rows = a->rows;
-    w = 1;
 
     /* rows whose outcome h bins ahead is not known yet */
 
-    for (k = 2; k <= h; k++, w *= fade) {
-        x = a->row[modulo(a->bin - k + 1, MOST)];
+    for (k = 1, w = 1; k < h; k++, w *= PRD_AGG_FADE) {
+        x = a->row[prd_agg_modulo(a->bin - k, MOST)];
         rows -= w;
 
-        for (i = 0, d = 0; i < size; i++) {
+        for (i = d = 0; i < size; i++) {
             for (j = 0; j <= i; j++, d++) {
                 l[d] -= w * x[i] * x[j];
             }
@@ -778,46 +1059,19 @@ solve(prd_aggregate_t *a, unsigned at)
         return;
     }
 
-    /* Cholesky in place */
+    prd_agg_factor(l, v, n->cross, rows, size);
 
-    for (i = 0; i < size; i++) {
-        s = l[tri(i, i)];
-        l[tri(i, i)] = s = prd_max(s, 0) * (1 + ridge_of(i) / rows) + 1e-6;
-        least = s * 1e-9;
+    /* the leading block of a factor is the factor of the leading block */
 
-        for (j = 0; j <= i; j++) {
-            s = l[tri(i, j)];
-
-            for (k = 0; k < j; k++) {
-                s -= l[tri(i, k)] * l[tri(j, k)];
-            }
-
-            if (j < i) {
-                l[tri(i, j)] = s / l[tri(j, j)];
-
-            } else {
-                l[tri(i, i)] = sqrt(prd_max(s, least));
-            }
-        }
-
-        s = n->cross[i];
-
-        for (k = 0; k < i; k++) {
-            s -= l[tri(i, k)] * v[k];
-        }
-
-        v[i] = s / l[tri(i, i)];
-    }
-
-    for (f = 0; f < PRD_AGGREGATE_FITS && terms_of[f] <= size; f++) {
-        for (i = terms_of[f]; i-- > 0; ) {
+    for (f = 0; f < FITS && prd_agg_terms[f] <= size; f++) {
+        for (i = prd_agg_terms[f]; i-- > 0; /* void */) {
             s = v[i];
 
-            for (k = i + 1; k < terms_of[f]; k++) {
-                s -= l[tri(k, i)] * b[k];
+            for (k = i + 1; k < prd_agg_terms[f]; k++) {
+                s -= l[prd_agg_at(k, i)] * b[k];
             }
 
-            b[i] = s / l[tri(i, i)];
+            b[i] = s / l[prd_agg_at(i, i)];
             n->beta[f][i] = (float) b[i];
         }
     }
@@ -829,12 +1083,12 @@ solve(prd_aggregate_t *a, unsigned at)
 prd_rc_t
 prd_aggregate_refit(prd_aggregate_t *a, unsigned steps)
 {
-    while (a->due < PRD_AGGREGATE_ANCHORS) {
+    while (a->due < ANCHORS) {
         if (steps-- == 0) {
             return PRD_EAGAIN;
         }
 
-        solve(a, a->due++);
+        prd_agg_solve(a, a->due++);
     }
 
     return PRD_OK;
@@ -842,19 +1096,16 @@ prd_aggregate_refit(prd_aggregate_t *a, unsigned steps)
 
 
 static double
-unlog(float z)
+prd_agg_count(float z)
 {
-    return z > 0 ? expm1(prd_min(z, 44)) : 0;
+    return expm1(prd_agg_clip(z, 0, PRD_AGG_LOG_MOST));
 }
 
 
-prd_rc_t
-prd_aggregate_forecast(const prd_aggregate_t *a, unsigned horizon,
-    double q[PRD_AGGREGATE_QUANTILES])
+static prd_rc_t
+prd_agg_find(const prd_aggregate_t *a, unsigned horizon, unsigned *anchor)
 {
-    float                           t, d0, d1, z, limit;
-    unsigned                        i, k;
-    const prd_aggregate_pending_t  *p, *o;
+    unsigned  i;
 
     if (horizon < 1 || horizon > MOST) {
         return PRD_ERANGE;
@@ -864,31 +1115,107 @@ prd_aggregate_forecast(const prd_aggregate_t *a, unsigned horizon,
         return PRD_DECLINED;
     }
 
-    for (i = 0; horizon_of[i] < horizon; i++) { /* void */ }
+    for (i = 0; prd_agg_horizon[i] < horizon; i++) { /* void */ }
 
-    p = &a->pending[pending_at[i] + modulo(a->bin, horizon_of[i])];
-    limit = a->top + 0.7f;
+    *anchor = i;
 
-    if (horizon_of[i] == horizon) {
-        for (k = 0; k < 4; k++) {
-            q[k] = unlog(prd_min(p->quantile[k], limit));
+    return PRD_OK;
+}
+
+
+prd_rc_t
+prd_aggregate_forecast(const prd_aggregate_t *a, unsigned horizon,
+    double q[QUANTILES])
+{
+    float         part, from, to, z;
+    prd_rc_t      rc;
+    unsigned      i, k, near, far;
+    const float  *path = a->path[1], *before, *after;
+
+    rc = prd_agg_find(a, horizon, &i);
+
+    if (rc != PRD_OK) {
+        return rc;
+    }
+
+    far = prd_agg_horizon[i];
+    after = a->pending[prd_agg_pending[i] + prd_agg_modulo(a->bin, far)]
+            .quantile;
+
+    if (far == horizon) {
+        for (k = 0; k < QUANTILES; k++) {
+            q[k] = prd_agg_count(after[k]);
         }
 
         return PRD_OK;
     }
 
-    /* between two anchors along the iterated path */
+    /* between two anchors: along the iterated path, which has the season */
 
-    o = &a->pending[pending_at[i - 1] + modulo(a->bin, horizon_of[i - 1])];
-    t = (logf((float) horizon) - logf(horizon_of[i - 1]))
-        / (logf(horizon_of[i]) - logf(horizon_of[i - 1]));
+    near = prd_agg_horizon[i - 1];
+    before = a->pending[prd_agg_pending[i - 1] + prd_agg_modulo(a->bin, near)]
+             .quantile;
+    part = logf((float) horizon / (float) near)
+           / logf((float) far / (float) near);
 
-    for (k = 0; k < 4; k++) {
-        d0 = o->quantile[k] - a->path[1][horizon_of[i - 1] - 1];
-        d1 = p->quantile[k] - a->path[1][horizon_of[i] - 1];
-        z = a->path[1][horizon - 1] + d0 + t * (d1 - d0);
-        q[k] = unlog(prd_min(z, limit));
+    for (k = 0; k < QUANTILES; k++) {
+        from = before[k] - path[near - 1];
+        to = after[k] - path[far - 1];
+        z = path[horizon - 1] + from + part * (to - from);
+        q[k] = prd_agg_count(prd_min(z, prd_agg_top(a)));
+
+        if (k) {
+            q[k] = prd_max(q[k], q[k - 1]);
+        }
     }
 
     return PRD_OK;
+}
+
+
+prd_rc_t
+prd_aggregate_explain(const prd_aggregate_t *a, unsigned horizon,
+    double covered[QUANTILES], double point[EXPERTS], double weight[EXPERTS])
+{
+    prd_rc_t                        rc;
+    unsigned                        i, k;
+    const prd_aggregate_anchor_t   *n;
+    const prd_aggregate_pending_t  *p;
+
+    rc = prd_agg_find(a, horizon, &i);
+
+    if (rc != PRD_OK) {
+        return rc;
+    }
+
+    n = &a->anchor[i];
+    p = &a->pending[prd_agg_pending[i]
+                    + prd_agg_modulo(a->bin, prd_agg_horizon[i])];
+
+    if (n->scored == 0) {
+        return PRD_DECLINED;
+    }
+
+    for (k = 0; covered && k < QUANTILES; k++) {
+        covered[k] = n->covered[k];
+    }
+
+    for (k = 0; k < EXPERTS; k++) {
+        if (point) {
+            point[k] = prd_agg_count(p->point[k]);
+        }
+
+        if (weight) {
+            weight[k] = n->weight[k];
+        }
+    }
+
+    return PRD_OK;
+}
+
+
+const char *
+prd_aggregate_expert(unsigned expert)
+{
+    return expert < EXPERTS ? prd_agg_expert[expert] : "";
 }

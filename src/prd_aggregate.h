@@ -10,18 +10,21 @@
  *
  *   1 | 5 lags | 3 exponential means | 2 innovations | day 1..6 | week 1..3
  *
- * (a sine and a cosine per harmonic).  A filtered sine is a sine of the same
+ * (a cosine and a sine per harmonic).  A filtered sine is a sine of the same
  * frequency: Fourier terms beside lags and innovations are a regression with
  * ARMA errors, and least squares over innovations found on the way is what
  * Hannan and Rissanen (1982) do in two passes.  The same equations are solved
- * for each of the horizons PRD_AGGREGATE_ANCHORS directly, and those of one
- * bin are iterated.
+ * for each anchor (a horizon of 1, 2, 3, 6, 12 or 24 bins) directly, and
+ * those of one bin are iterated.  A ridge that grows with the harmonic, and
+ * four fits that open as days are seen, stand for a choice of orders.
  *
  * These, the last value, exponential means and a profile of the day and the
  * week are experts; fixed share (Herbster and Warmuth 1998) mixes them per
- * horizon.  Quantiles are those of the mixture's own errors of each horizon,
- * as they were observed, moved online until they cover what they promise
- * (Angelopoulos et al. 2023); never a Gaussian interval.
+ * anchor.  Quantiles are those of the errors that were seen at the anchor,
+ * never a Gaussian interval.  Errors are kept of five kinds, as a logarithm,
+ * as a share of the root, as a count ...; fixed share on the pinball loss of
+ * each quantile mixes those, and a shift moves the outcome online until it
+ * covers what it promises (Gibbs and Candes 2021; Angelopoulos et al. 2023).
  *
  * All of it belongs to one thread.  Nothing is allocated, and no result is
  * ever NaN or infinite.
@@ -35,27 +38,31 @@
 #include "prd.h"
 
 
-#define PRD_AGGREGATE_MOST      24    /* bins ahead; longer: longer bins */
-#define PRD_AGGREGATE_ANCHORS   7     /* of 1, 2, 3, 6, 12, 18, 24 bins */
-#define PRD_AGGREGATE_PENDING   66    /* their sum */
-#define PRD_AGGREGATE_QUANTILES 4     /* 0.5, 0.9, 0.95, 0.99 */
+#define PRD_AGGREGATE_MOST       24   /* bins ahead; longer: longer bins */
+#define PRD_AGGREGATE_ANCHORS    6    /* of 1, 2, 3, 6, 12, 24 bins */
+#define PRD_AGGREGATE_PENDING    48   /* their sum */
+#define PRD_AGGREGATE_QUANTILES  4    /* 0.5, 0.9, 0.95, 0.99 */
 
-#define PRD_AGGREGATE_LAGS      5
-#define PRD_AGGREGATE_MEANS     3
-#define PRD_AGGREGATE_SHOCKS    2
-#define PRD_AGGREGATE_DAY       6     /* harmonics */
-#define PRD_AGGREGATE_WEEK      3
-#define PRD_AGGREGATE_WAVES     (PRD_AGGREGATE_DAY + PRD_AGGREGATE_WEEK)
-#define PRD_AGGREGATE_PLAIN     (1 + PRD_AGGREGATE_LAGS                       \
-                                 + PRD_AGGREGATE_MEANS                        \
-                                 + PRD_AGGREGATE_SHOCKS)
-#define PRD_AGGREGATE_TERMS     (PRD_AGGREGATE_PLAIN + 2 * PRD_AGGREGATE_WAVES)
+#define PRD_AGGREGATE_LAGS       5
+#define PRD_AGGREGATE_MEANS      3
+#define PRD_AGGREGATE_SHOCKS     2
+#define PRD_AGGREGATE_DAY        6    /* harmonics */
+#define PRD_AGGREGATE_WEEK       3
+#define PRD_AGGREGATE_WAVES      (PRD_AGGREGATE_DAY + PRD_AGGREGATE_WEEK)
+#define PRD_AGGREGATE_PLAIN      (1 + PRD_AGGREGATE_LAGS                      \
+                                  + PRD_AGGREGATE_MEANS                       \
+                                  + PRD_AGGREGATE_SHOCKS)
+#define PRD_AGGREGATE_TERMS      (PRD_AGGREGATE_PLAIN                         \
+                                  + 2 * PRD_AGGREGATE_WAVES)
 
-#define PRD_AGGREGATE_FITS      4     /* no waves, day 1-2, day, day + week */
-#define PRD_AGGREGATE_SLOTS     96    /* of a day */
-#define PRD_AGGREGATE_CELLS     128   /* of a histogram of errors */
-#define PRD_AGGREGATE_KINDS     3     /* of errors: of the logarithm, the */
-                                      /* root, the count */
+#define PRD_AGGREGATE_FITS       4    /* plain, day 1-2, day, day and week */
+#define PRD_AGGREGATE_SLOTS      96   /* of a day */
+#define PRD_AGGREGATE_HOURS      168  /* of a week */
+#define PRD_AGGREGATE_CELLS      72   /* of a histogram of errors */
+
+/* Bins are numbered within this, either way: a wall clock of 34,000 years of
+ * seconds. */
+#define PRD_AGGREGATE_BIN_MAX    (1ll << 40)
 
 
 enum {
@@ -66,20 +73,32 @@ enum {
     PRD_AGGREGATE_PROFILE,            /* time of day and week, and level */
     PRD_AGGREGATE_FIT,                /* direct regressions, one per fit */
     PRD_AGGREGATE_ARMA = PRD_AGGREGATE_FIT + PRD_AGGREGATE_FITS,
-    PRD_AGGREGATE_WAVE,               /* iterated: ARMA without, with waves */
+    PRD_AGGREGATE_WAVE,               /* iterated: without and with waves */
     PRD_AGGREGATE_EXPERTS
 };
 
 
-/* A forecast that waits for its bin; all on the log scale. */
+/* What an error is measured by. */
+
+enum {
+    PRD_AGGREGATE_LOG = 0,            /* the logarithm's own spread */
+    PRD_AGGREGATE_ROOT,               /* the root of the forecast */
+    PRD_AGGREGATE_COUNT,              /* nothing: requests */
+    PRD_AGGREGATE_STIRRED,            /* the logarithm's, and unrest of late */
+    PRD_AGGREGATE_STEP,               /* nothing, from the last value */
+    PRD_AGGREGATE_KINDS
+};
+
+
+/* A forecast that waits for its bin.  z = log(1 + y) unless said otherwise. */
 
 typedef struct {
     float     point[PRD_AGGREGATE_EXPERTS];
     float     centre;                 /* of the mixture */
-    float     scale;                  /* of its errors */
-    float     quantile[PRD_AGGREGATE_QUANTILES];
+    float     unit[PRD_AGGREGATE_KINDS];
+                                      /* what errors are measured in */
     float     kind[PRD_AGGREGATE_KINDS][PRD_AGGREGATE_QUANTILES];
-    float     raw[PRD_AGGREGATE_KINDS];
+    float     quantile[PRD_AGGREGATE_QUANTILES];
 } prd_aggregate_pending_t;
 
 
@@ -89,19 +108,20 @@ typedef struct {
     double    cross[PRD_AGGREGATE_TERMS];
     float     beta[PRD_AGGREGATE_FITS][PRD_AGGREGATE_TERMS];
     float     weight[PRD_AGGREGATE_EXPERTS];
-    float     cell[PRD_AGGREGATE_KINDS][PRD_AGGREGATE_CELLS];
-    float     votes;
-    float     vote;                   /* weight of the next one */
     float     trust[PRD_AGGREGATE_KINDS][PRD_AGGREGATE_QUANTILES];
-    float     pinball[PRD_AGGREGATE_QUANTILES];
-    float     size[PRD_AGGREGATE_KINDS];
+    float     cell[PRD_AGGREGATE_KINDS][PRD_AGGREGATE_CELLS];
+    float     votes;                  /* in a histogram */
+    float     vote;                   /* weight of the next one */
     float     error;                  /* mean |error| of the mixture */
     float     spread;                 /* variance beyond that of counts */
-    float     near;                   /* the same of late, relative */
-    float     rho_xy, rho_xx;         /* how the profile's error persists */
+    float     size[PRD_AGGREGATE_KINDS];
+                                      /* mean |error| of a kind */
+    float     pinball[PRD_AGGREGATE_QUANTILES];
+                                      /* mean loss of the mixture, requests */
     float     shift[PRD_AGGREGATE_QUANTILES];
     float     covered[PRD_AGGREGATE_QUANTILES];
-    uint32_t  scored;
+    float     rho_xy, rho_xx;         /* how the profile's error persists */
+    uint32_t  scored;                 /* forecasts, saturates */
     uint32_t  fitted;                 /* fits that have been solved */
 } prd_aggregate_anchor_t;
 
@@ -109,34 +129,38 @@ typedef struct {
 typedef struct {
     int64_t   bin;                    /* the last one added */
     uint32_t  bin_s;
+    uint32_t  slots;                  /* of a day, in use */
     uint32_t  bins;                   /* added, saturates */
     uint32_t  run;                    /* without a hole before, saturates */
     uint32_t  due;                    /* the anchor to be solved next */
-    uint32_t  slots;
-    uint32_t  clipped;
-    float     last;
+    uint32_t  outage;                 /* bins kept out of the state in a row */
 
+    double    rows;                   /* sum of the weights in gram */
     double    gram[PRD_AGGREGATE_TERMS * (PRD_AGGREGATE_TERMS + 1) / 2];
-    double    rows;                   /* sum of the weights in it */
 
     prd_aggregate_anchor_t   anchor[PRD_AGGREGATE_ANCHORS];
     prd_aggregate_pending_t  pending[PRD_AGGREGATE_PENDING];
 
+    /* by bin modulo */
     float     row[PRD_AGGREGATE_MOST][PRD_AGGREGATE_TERMS];
-    float     z[PRD_AGGREGATE_MOST];  /* log(1 + y), by bin modulo */
+    float     z[PRD_AGGREGATE_MOST];
     float     residual[PRD_AGGREGATE_MOST];
                                       /* from the profile, smoothed */
+
     float     path[2][PRD_AGGREGATE_MOST];
-                                      /* iterated forecasts */
+                                      /* iterated, by bins ahead */
     float     mean[PRD_AGGREGATE_MEANS];
     float     shock[PRD_AGGREGATE_SHOCKS];
     float     turn[PRD_AGGREGATE_WAVES][2];
                                       /* cosine, sine of a bin's angle */
+    float     last;                   /* z as it was seen */
     float     top;                    /* greatest z, fading */
+    float     stir;                   /* mean square score of late */
+
     float     day[PRD_AGGREGATE_SLOTS];
-    float     week[168];
+    float     week[PRD_AGGREGATE_HOURS];
     uint16_t  day_seen[PRD_AGGREGATE_SLOTS];
-    uint16_t  week_seen[168];
+    uint16_t  week_seen[PRD_AGGREGATE_HOURS];
 } prd_aggregate_t;
 
 
@@ -144,16 +168,28 @@ typedef struct {
 prd_rc_t prd_aggregate_init(prd_aggregate_t *a, uint32_t bin_s);
 
 /*
- * Adds a closed bin; `bin` is its wall-clock start / bin_s, `y` its requests.
- * Bins left out are unknown: they teach nothing, however many they are, and
- * cost no more than one.  PRD_ESTALE: not after the last one, nothing is
- * changed; but a step of more than a day back is believed.
+ * Adds a closed bin; `bin` is its wall-clock start / bin_s, `y` its requests:
+ * what is negative or NaN is 0, what is above 10^19 is 10^19.
+ *
+ * Bins left out before it are unknown.  Up to PRD_AGGREGATE_MOST of them are
+ * filled in with forecasts and score nothing; after more the lags start anew,
+ * and what was learned is kept.
+ *
+ * PRD_ESTALE: not after the last one; nothing is changed.  But a step of more
+ * than a day back is believed.  PRD_ERANGE: beyond PRD_AGGREGATE_BIN_MAX.
  */
 prd_rc_t prd_aggregate_add(prd_aggregate_t *a, int64_t bin, double y);
 
 /*
+ * Nothing was asked for in the bins up to and with `bin`: like adding zeros,
+ * of which the first ones are left out where they are many.
+ */
+prd_rc_t prd_aggregate_idle(prd_aggregate_t *a, int64_t bin);
+
+/*
  * Solves the regressions of the next `steps` anchors.  PRD_OK: all are solved
  * for the bins added so far; PRD_EAGAIN: some are left for another call.
+ * Forecasts use what has been solved when a bin is added.
  */
 prd_rc_t prd_aggregate_refit(prd_aggregate_t *a, unsigned steps);
 
@@ -164,6 +200,19 @@ prd_rc_t prd_aggregate_refit(prd_aggregate_t *a, unsigned steps);
  */
 prd_rc_t prd_aggregate_forecast(const prd_aggregate_t *a, unsigned horizon,
     double q[PRD_AGGREGATE_QUANTILES]);
+
+/*
+ * For display, of the anchor that is at or after `horizon`: the share of bins
+ * that its quantiles have covered (of the last thousand or so), each expert's
+ * forecast in requests and its weight; NULLs are left out.  Returns and fails
+ * as prd_aggregate_forecast() does, and PRD_DECLINED before a bin was scored.
+ */
+prd_rc_t prd_aggregate_explain(const prd_aggregate_t *a, unsigned horizon,
+    double covered[PRD_AGGREGATE_QUANTILES],
+    double point[PRD_AGGREGATE_EXPERTS], double weight[PRD_AGGREGATE_EXPERTS]);
+
+/* "" for an expert that there is not */
+const char *prd_aggregate_expert(unsigned expert);
 
 
 #endif /* PRD_AGGREGATE_H_INCLUDED */
