@@ -68,7 +68,7 @@ typedef struct {
     int8_t    h[PRD_GRU_HIDDEN];          /* in 1/127 */
     float     level;                      /* slow mean of z */
     uint32_t  bin;                        /* the last one, time / bin_s */
-    uint16_t  spread;                     /* root of the mean of (z - level)^2 */
+    uint16_t  spread;                     /* root mean square of z - level */
     uint16_t  fast;                       /* fast mean of z */
     uint16_t  last;                       /* z of the last bin */
     uint16_t  peak;                       /* greatest z, fading */
