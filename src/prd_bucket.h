@@ -63,6 +63,10 @@ const char *prd_reason_name(prd_reason_e reason);
 #define PRD_M_INF    UINT32_MAX
 
 
+/* 2^103 / 1e12, rounded up */
+#define PRD_Q103_PER_TERA  10141204801825835212ull
+
+
 /*
  * What drains in the `dt` ms after `then` at `rate`, in level units (`unit`
  * of them a token: 1000 or 1).  Truncates like limit_req; saturates at
@@ -73,7 +77,7 @@ static inline uint32_t
 prd_drained(prd_rate_t rate, uint32_t then, uint32_t dt, uint32_t unit)
 {
     uint64_t           p;
-    unsigned __int128  w;
+    unsigned __int128  a, b, q;
 
     /* nano-tokens per second * ms = 1e-12 token */
 
@@ -90,13 +94,17 @@ prd_drained(prd_rate_t rate, uint32_t then, uint32_t dt, uint32_t unit)
 
     /*
      * Whole tokens are too coarse to forget the remainder at each request:
-     * what has drained is the difference of what drains since time 0.
+     * what has drained is the difference of what drains since time 0.  Tokens
+     * per ms in Q64, rounded up: 2^103 / 1e12, so that no 128 bits need be
+     * divided; over 49 days the greatest rate gains less than a token.
      */
 
-    w = (unsigned __int128) rate * then % 1000000000000u;
-    w = (w + (unsigned __int128) rate * dt) / 1000000000000u;
+    q = ((unsigned __int128) rate * PRD_Q103_PER_TERA >> 39) + (rate != 0);
+    a = q * then;
+    b = (a + q * dt) >> 64;
+    b -= a >> 64;
 
-    return (uint32_t) prd_min(w, UINT32_MAX);
+    return (uint32_t) prd_min(b, UINT32_MAX);
 }
 
 

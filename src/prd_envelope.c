@@ -35,6 +35,7 @@
 #define PRD_CLIP           2.0        /* demand seen above clip * b is unknown */
 #define PRD_NEWCOMER_BAND  1.0        /* log2 off the anchor */
 #define PRD_NEWCOMER_DAY   1.0        /* log2 per day the anchor moves */
+#define PRD_NEAR_HOURS     44.0f     /* a bound that a newcomer never meets */
 #define PRD_NEAR_GAIN      0.3f
 #define PRD_NEAR_GAP       288        /* idle horizons that count */
 
@@ -412,19 +413,33 @@ static void
 prd_learned_rate(prd_learned_t *l, const prd_pooled_t *p,
     const prd_envelope_terms_t *t, double now_s)
 {
-    float  r;
+    float  r, near, hour, hours;
 
     r = l->cap_rate;
+    near = (float) prd_learned_forecast(l, p, t, now_s);
 
     if (l->hours > l->counted) {
-        r = exp2f(prd_min(l->mu_rate
-                          + l->sigma_rate
-                            * p->rate[prd_age(l->hours - l->counted)].z,
-                          (float) PRD_LOG_RATE))
-            / PRD_EPOCH_S;
+        hour = exp2f(prd_min(l->mu_rate
+                             + l->sigma_rate
+                               * p->rate[prd_age(l->hours - l->counted)].z,
+                             (float) PRD_LOG_RATE));
+        r = hour / PRD_EPOCH_S;
+
+        /*
+         * The next horizon gets what the hour leaves, of a share of its
+         * quantile that shrinks as the client becomes known: or whoever has
+         * short sessions could go on like that for hours.
+         */
+
+        if (!t->learning) {
+            hours = l->hours - l->counted;
+            hour *= 1 + PRD_NEAR_HOURS / hours;
+            near = prd_min(near, prd_max(hour - l->count, 0.0f)
+                                 / (float) t->horizon_s);
+        }
     }
 
-    r = prd_max(r, (float) prd_learned_forecast(l, p, t, now_s));
+    r = prd_max(r, near);
 
     l->rate = prd_learned_bound(r, &l->cap_rate, l->rate_at, t->learning,
                                 now_s);

@@ -6,7 +6,8 @@
 #
 # nginx limits by its monotonic clock, which is limit_req's too, and logs the
 # wall clock: a request that falls on a limit to the millisecond may fall the
-# other way, one in a hundred at most.
+# other way, one in a hundred at most, and the token that it took or left then
+# decides one more.
 
 use strict;
 use warnings;
@@ -117,7 +118,7 @@ for my $z (sort keys %zones) {
 
     my @differ = grep { $got[$_] != $want[$_] } 0 .. $#got;
 
-    my $most = @got / 100;
+    my $most = 2 * @got / 100;
 
     cmp_ok(scalar @differ, '<=', $most, "$z: same verdicts ("
            . join(', ', map { "$seen{$_} $_" } sort keys %seen) . ')')
