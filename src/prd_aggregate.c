@@ -54,7 +54,8 @@
 #define PRD_AGG_WARM          12      /* scores before errors vote */
 #define PRD_AGG_PRIOR         3.0f    /* votes of the prior, and its scale */
 #define PRD_AGG_PRIOR_SCALE   0.8f
-#define PRD_AGG_REACH         4.5f    /* asinh(2 u) of the last cell */
+#define PRD_AGG_REACH         3.7f    /* asinh(2 u) of the last cell: ten */
+                                      /* spreads; tails go no further */
 
 #define PRD_AGG_OUTAGE        6       /* bins that are kept out in a row */
 #define PRD_AGG_OUTAGE_SCORE  5.0f    /* below the forecast, and at least, */

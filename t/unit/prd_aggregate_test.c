@@ -5,9 +5,7 @@
  */
 
 
-#include <math.h>
-
-#include "prd_aggregate.h"
+#include "../../src/prd_aggregate.c"
 #include "tap.h"
 
 
@@ -39,13 +37,24 @@ normal(void)
 }
 
 
-/* Forecasts of all horizons are numbers in order; 1: they are. */
+/* Forecasts of all horizons are numbers in order, and nothing that is kept is
+ * lost to NaN; 1: they are. */
 
 static int
 sane(const prd_aggregate_t *a)
 {
     double    q[PRD_AGGREGATE_QUANTILES];
-    unsigned  h, k;
+    unsigned  f, h, k;
+
+    for (h = 0; h < ANCHORS; h++) {
+        for (f = 0; f < FITS; f++) {
+            for (k = 0; k < TERMS; k++) {
+                if (!isfinite(a->anchor[h].beta[f][k])) {
+                    return 0;
+                }
+            }
+        }
+    }
 
     for (h = 1; h <= PRD_AGGREGATE_MOST; h++) {
         if (prd_aggregate_forecast(a, h, q) != PRD_OK) {
@@ -53,7 +62,7 @@ sane(const prd_aggregate_t *a)
         }
 
         for (k = 0; k < PRD_AGGREGATE_QUANTILES; k++) {
-            if (!isfinite(q[k]) || q[k] < 0 || q[k] > 1e20
+            if (!isfinite(q[k]) || q[k] < 0 || q[k] > 1.3e19
                 || (k && q[k] < q[k - 1]))
             {
                 return 0;
@@ -81,6 +90,13 @@ arguments(void)
                             w[PRD_AGGREGATE_EXPERTS], sum;
     unsigned                i;
     static prd_aggregate_t  a, b;
+
+    ok(prd_agg_clip(NAN, 2, 3) == 2 && prd_agg_clip(INFINITY, 2, 3) == 3,
+       "what is no number is the least");
+    is_int(prd_agg_cell(INFINITY), CELLS - 1, "cell of infinity");
+    is_int(prd_agg_cell(-INFINITY), 0, "of its opposite");
+    is_int(prd_agg_cell(NAN), 0, "of no number");
+    is_int(prd_agg_cell(prd_agg_cell_low(50) + 0.01f), 50, "of its start");
 
     is_int(prd_aggregate_init(&a, 0), PRD_ERANGE, "bins of no seconds");
     is_int(prd_aggregate_init(&a, 86401), PRD_ERANGE, "of more than a day");
@@ -152,6 +168,72 @@ slices(void)
     is_int(prd_aggregate_refit(&a, 0), PRD_OK, "nothing is left");
     (void) prd_aggregate_add(&a, START + i, 60);
     is_int(prd_aggregate_refit(&a, 0), PRD_EAGAIN, "all is left");
+}
+
+
+/*
+ * The coefficients of every anchor against plain least squares over rows that
+ * were written down, by Gauss and Jordan.
+ */
+
+static void
+equations(void)
+{
+    int                     bins, h, i, j, k, s;
+    double                  m[TERMS][TERMS + 1], w, worst, rows;
+    static float            row[80][TERMS], z[80];
+    static prd_aggregate_t  a;
+
+    bins = 80;
+    seed = 6;
+    (void) prd_aggregate_init(&a, HOUR);
+
+    for (s = 0; s < bins; s++) {
+        (void) prd_aggregate_add(&a, START + s, 100 + 50 * uniform());
+        (void) prd_aggregate_refit(&a, ANCHORS);
+        memcpy(row[s], a.row[prd_agg_modulo(a.bin, MOST)], sizeof(row[s]));
+        z[s] = a.z[prd_agg_modulo(a.bin, MOST)];
+    }
+
+    for (k = 0; k < ANCHORS; k++) {
+        h = prd_agg_horizon[k];
+        memset(m, 0, sizeof(m));
+        rows = 0;
+
+        for (s = 0; s + h < bins; s++) {
+            w = pow(PRD_AGG_FADE, bins - 2 - s);
+            rows += w;
+
+            for (i = 0; i < prd_agg_terms[2]; i++) {
+                for (j = 0; j < prd_agg_terms[2]; j++) {
+                    m[i][j] += w * row[s][i] * row[s][j];
+                }
+
+                m[i][TERMS] += w * row[s][i] * (z[s + h] - z[s]);
+            }
+        }
+
+        for (i = 0; i < prd_agg_terms[2]; i++) {
+            m[i][i] = m[i][i] * (1 + prd_agg_ridge(i) / rows) + 1e-6;
+        }
+
+        for (i = 0, worst = 0; i < prd_agg_terms[2]; i++) {
+            for (s = 0; s < prd_agg_terms[2]; s++) {
+                w = s == i ? 0 : m[s][i] / m[i][i];
+
+                for (j = 0; j <= TERMS; j++) {
+                    m[s][j] -= w * m[i][j];
+                }
+            }
+        }
+
+        for (i = 0; i < prd_agg_terms[2]; i++) {
+            w = fabs(m[i][TERMS] / m[i][i] - a.anchor[k].beta[2][i]);
+            worst = prd_max(worst, w);
+        }
+
+        ok(worst < 1e-4, "least squares %d ahead, to %g", h, worst);
+    }
 }
 
 
@@ -453,6 +535,7 @@ main(void)
 {
     arguments();
     slices();
+    equations();
     laws();
     bad_values();
     holes();
