@@ -158,9 +158,10 @@ prd_agg_prior(float u)
 
 
 static void
-prd_agg_quantiles(const float *cell, float votes, float u[QUANTILES])
+prd_agg_quantiles(const float *cell, float votes, const float *edge,
+    float u[QUANTILES])
 {
-    float     low, part, sum, want;
+    float     part, sum, want;
     unsigned  c, k;
 
     for (c = k = 0, sum = 0; k < QUANTILES; k++) {
@@ -171,14 +172,13 @@ prd_agg_quantiles(const float *cell, float votes, float u[QUANTILES])
         }
 
         part = cell[c] > 0 ? prd_agg_clip((want - sum) / cell[c], 0, 1) : 1;
-        low = prd_agg_cell_low(c);
-        u[k] = low + part * (prd_agg_cell_low(c + 1) - low);
+        u[k] = edge[c] + part * (edge[c + 1] - edge[c]);
     }
 }
 
 
 static void
-prd_agg_anchor_init(prd_aggregate_anchor_t *n)
+prd_agg_anchor_init(prd_aggregate_anchor_t *n, const float *edge)
 {
     float     v;
     unsigned  c, k;
@@ -192,8 +192,8 @@ prd_agg_anchor_init(prd_aggregate_anchor_t *n)
     }
 
     for (c = 0; c < CELLS; c++) {
-        v = PRD_AGG_PRIOR * (prd_agg_prior(prd_agg_cell_low(c + 1))
-                             - prd_agg_prior(prd_agg_cell_low(c)));
+        v = PRD_AGG_PRIOR * (prd_agg_prior(edge[c + 1])
+                             - prd_agg_prior(edge[c]));
         n->votes += v;
 
         for (k = 0; k < KINDS; k++) {
@@ -237,13 +237,17 @@ prd_aggregate_init(prd_aggregate_t *a, uint32_t bin_s)
     a->due = ANCHORS;
     a->stir = 1;
 
+    for (i = 0; i <= CELLS; i++) {
+        a->edge[i] = prd_agg_cell_low(i);
+    }
+
     for (i = 0; i < PRD_AGGREGATE_WAVES; i++) {
         a->turn[i][0] = (float) cos(prd_agg_speed(i) * bin_s);
         a->turn[i][1] = (float) sin(prd_agg_speed(i) * bin_s);
     }
 
     for (i = 0; i < ANCHORS; i++) {
-        prd_agg_anchor_init(&a->anchor[i]);
+        prd_agg_anchor_init(&a->anchor[i], a->edge);
     }
 
     return PRD_OK;
@@ -528,7 +532,7 @@ prd_agg_spans(const prd_aggregate_t *a, unsigned anchor,
     p->unit[PRD_AGGREGATE_STEP] = n->size[PRD_AGGREGATE_STEP];
 
     for (j = 0; j < KINDS; j++) {
-        prd_agg_quantiles(n->cell[j], n->votes, u);
+        prd_agg_quantiles(n->cell[j], n->votes, a->edge, u);
         y = prd_agg_origin(p, j);
 
         for (k = 0; k < QUANTILES; k++) {

@@ -153,6 +153,8 @@ typedef struct {
     float     shock[PRD_AGGREGATE_SHOCKS];
     float     turn[PRD_AGGREGATE_WAVES][2];
                                       /* cosine, sine of a bin's angle */
+    float     edge[PRD_AGGREGATE_CELLS + 1];
+                                      /* of the cells */
     float     last;                   /* z as it was seen */
     float     top;                    /* greatest z, fading */
     float     stir;                   /* mean square score of late */
