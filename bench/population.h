@@ -3,7 +3,8 @@
  * A population of clients whose kinds are known, for the groups: random
  * parameters a client (rates log-uniform within a factor of 10 or so), noise,
  * days of absence, clients that come later.  Three sets of parameters: groups
- * were developed on the first; the last has no noise but little to go by.  For bench/groups.c and the unit test.
+ * were developed on the first; the last has no noise but little to go by.
+ * For bench/groups.c and the unit test.
  */
 
 

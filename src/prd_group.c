@@ -97,7 +97,8 @@ static void prd_group_claims(prd_groups_t *g, prd_group_work_t *w,
     const uint8_t *claimed, int settling);
 static void prd_group_create(prd_groups_t *g, const prd_group_work_t *w,
     unsigned cluster);
-static void prd_group_rename(prd_groups_t *g, unsigned i, prd_kind_e kind);
+static void prd_group_rename(prd_groups_t *g, unsigned i,
+    prd_group_kind_e kind);
 static float prd_group_reach(const prd_group_work_t *w, unsigned cluster,
     const float *scaled);
 static void prd_group_unscaled(const prd_groups_t *g, const float *scaled,
@@ -798,13 +799,13 @@ prd_group_part(const prd_groups_t *g, prd_group_work_t *w, unsigned cluster)
     int       side;
     float     m[2][PRD_HABIT_FEATURES], x[PRD_HABIT_FEATURES], to;
     uint8_t   kind[PRD_GROUP_SAMPLE];
-    unsigned  i, d, k, a, b, least, round, n[2], kinds[PRD_KINDS];
+    unsigned  i, d, k, a, b, least, round, n[2], kinds[PRD_GROUP_KINDS];
 
     memset(kinds, 0, sizeof(kinds));
     n[0] = 0;
 
     for (i = 0; i < w->n; i++) {
-        kind[i] = PRD_KINDS;
+        kind[i] = PRD_GROUP_KINDS;
 
         if (w->best[i] == cluster) {
             prd_group_unscaled(g, w->x[i], x);
@@ -814,15 +815,15 @@ prd_group_part(const prd_groups_t *g, prd_group_work_t *w, unsigned cluster)
         }
     }
 
-    a = b = PRD_KINDS;
+    a = b = PRD_GROUP_KINDS;
 
-    for (k = 0; k < PRD_KINDS; k++) {
+    for (k = 0; k < PRD_GROUP_KINDS; k++) {
 
-        if (a == PRD_KINDS || kinds[k] > kinds[a]) {
+        if (a == PRD_GROUP_KINDS || kinds[k] > kinds[a]) {
             b = a;
             a = k;
 
-        } else if (b == PRD_KINDS || kinds[k] > kinds[b]) {
+        } else if (b == PRD_GROUP_KINDS || kinds[k] > kinds[b]) {
             b = k;
         }
     }
@@ -1025,7 +1026,7 @@ prd_group_result(prd_groups_t *g, prd_group_work_t *w, uint64_t now_s,
     uint8_t       claimed[PRD_GROUPS], owner[PRD_GROUPS];
     unsigned      i, k, c, most;
     uint16_t      points[PRD_GROUPS][PRD_GROUPS];
-    prd_kind_e    kind;
+    prd_group_kind_e    kind;
     prd_group_t  *group;
 
     if (w->score < PRD_GROUP_SCORE) {
@@ -1139,7 +1140,7 @@ prd_group_result(prd_groups_t *g, prd_group_work_t *w, uint64_t now_s,
         /* no "bursty-2" for want of a first one that was just a start */
 
         if (g->group[i].id != 0 && g->group[i].number != 0) {
-            prd_group_rename(g, i, (prd_kind_e) g->group[i].kind);
+            prd_group_rename(g, i, (prd_group_kind_e) g->group[i].kind);
         }
     }
 
@@ -1254,7 +1255,7 @@ prd_group_create(prd_groups_t *g, const prd_group_work_t *w, unsigned cluster)
 /* The first free number of the kind: a name is never taken from another. */
 
 static void
-prd_group_rename(prd_groups_t *g, unsigned place, prd_kind_e kind)
+prd_group_rename(prd_groups_t *g, unsigned place, prd_group_kind_e kind)
 {
     unsigned  i, number, was;
 
@@ -1340,31 +1341,31 @@ prd_group_distance(const float *a, const float *b)
 
 /* Most telling first; see prd_habit.h for what the numbers are. */
 
-prd_kind_e
+prd_group_kind_e
 prd_group_kind(const float *x)
 {
     /* most hours, and more than a few requests in each */
 
     if (x[PRD_HABIT_ACTIVE] >= 0.78f && x[PRD_HABIT_BUSY] >= 0.7f) {
-        return PRD_KIND_POWER;
+        return PRD_GROUP_KIND_POWER;
     }
 
     /* a spread of 1.8 h over the day, of 3.9 h */
 
     if (x[PRD_HABIT_FOCUS] >= 0.7f) {
-        return PRD_KIND_BATCH;
+        return PRD_GROUP_KIND_BATCH;
     }
 
     if (x[PRD_HABIT_FOCUS] >= 0.35f
         || (x[PRD_HABIT_FOCUS] >= 0.2f && x[PRD_HABIT_ACTIVE] >= 0.35f))
     {
-        return PRD_KIND_DIURNAL;
+        return PRD_GROUP_KIND_DIURNAL;
     }
 
     /* fewer than three in an hour with any */
 
     if (x[PRD_HABIT_BUSY] < 0.45f) {
-        return PRD_KIND_LIGHT;
+        return PRD_GROUP_KIND_LIGHT;
     }
 
     /* 40 an hour, three in 10 s or 80 a day */
@@ -1372,37 +1373,37 @@ prd_group_kind(const float *x)
     if (x[PRD_HABIT_BUSY] >= 1.6f || x[PRD_HABIT_BURST] >= 0.5f
         || x[PRD_HABIT_RATE] >= 1.9f)
     {
-        return PRD_KIND_BURSTY;
+        return PRD_GROUP_KIND_BURSTY;
     }
 
-    return PRD_KIND_INTERMITTENT;
+    return PRD_GROUP_KIND_INTERMITTENT;
 }
 
 
 const char *
-prd_kind_name(prd_kind_e kind)
+prd_group_kind_name(prd_group_kind_e kind)
 {
     switch (kind) {
 
-    case PRD_KIND_POWER:
+    case PRD_GROUP_KIND_POWER:
         return "power";
 
-    case PRD_KIND_BATCH:
+    case PRD_GROUP_KIND_BATCH:
         return "batch";
 
-    case PRD_KIND_LIGHT:
+    case PRD_GROUP_KIND_LIGHT:
         return "light";
 
-    case PRD_KIND_BURSTY:
+    case PRD_GROUP_KIND_BURSTY:
         return "bursty";
 
-    case PRD_KIND_DIURNAL:
+    case PRD_GROUP_KIND_DIURNAL:
         return "diurnal";
 
-    case PRD_KIND_INTERMITTENT:
+    case PRD_GROUP_KIND_INTERMITTENT:
         return "intermittent";
 
-    case PRD_KINDS:
+    case PRD_GROUP_KINDS:
         break;
     }
 
@@ -1423,7 +1424,7 @@ prd_group_name(const prd_groups_t *g, unsigned place, char *name)
         return;
     }
 
-    kind = prd_kind_name((prd_kind_e) g->group[place].kind);
+    kind = prd_group_kind_name((prd_group_kind_e) g->group[place].kind);
     len = strlen(kind);
     memcpy(name, kind, len + 1);
 
@@ -1622,7 +1623,7 @@ prd_group_unpack(prd_groups_t *g, const uint8_t *p, size_t len)
                                     -PRD_GROUP_BOUND, PRD_GROUP_BOUND);
         bad |= prd_group_get_floats(&p, group->spread, PRD_HABIT_FEATURES,
                                     0, PRD_GROUP_BOUND);
-        bad |= group->id > to.next_id || group->kind >= PRD_KINDS;
+        bad |= group->id > to.next_id || group->kind >= PRD_GROUP_KINDS;
         known |= group->id != 0;
     }
 

@@ -73,21 +73,21 @@
 
 
 typedef enum {
-    PRD_KIND_POWER = 0,
-    PRD_KIND_BATCH,
-    PRD_KIND_LIGHT,
-    PRD_KIND_BURSTY,
-    PRD_KIND_DIURNAL,
-    PRD_KIND_INTERMITTENT,
-    PRD_KINDS
-} prd_kind_e;
+    PRD_GROUP_KIND_POWER = 0,
+    PRD_GROUP_KIND_BATCH,
+    PRD_GROUP_KIND_LIGHT,
+    PRD_GROUP_KIND_BURSTY,
+    PRD_GROUP_KIND_DIURNAL,
+    PRD_GROUP_KIND_INTERMITTENT,
+    PRD_GROUP_KINDS
+} prd_group_kind_e;
 
 
 /* A place in prd_groups_t.group; id 0 is an empty one. */
 
 typedef struct {
     uint32_t  id;                      /* 1, 2, ...; never used again */
-    uint8_t   kind;                    /* prd_kind_e */
+    uint8_t   kind;                    /* prd_group_kind_e */
     uint8_t   number;                  /* 0, or 2 .. of a kind's second .. */
     uint8_t   missing;                 /* results in a row without a cluster */
     uint8_t   other;                   /* results in a row of another kind */
@@ -186,8 +186,8 @@ prd_rc_t prd_group_step(prd_groups_t *g, prd_group_work_t *w, uint64_t now_s,
     int learning);
 
 /* What a centroid looks like. */
-prd_kind_e prd_group_kind(const float *center);
-const char *prd_kind_name(prd_kind_e kind);
+prd_group_kind_e prd_group_kind(const float *center);
+const char *prd_group_kind_name(prd_group_kind_e kind);
 
 /* "bursty" or "bursty-2", to PRD_GROUP_NAME bytes; "" for none. */
 void prd_group_name(const prd_groups_t *g, unsigned place, char *name);

@@ -657,7 +657,7 @@ prd_profile_give(prd_view_t *view, const prd_policy_t *policy,
                           memory_order_relaxed);
     atomic_store_explicit(&e->virtual_, prd_word(now_ms, r->backlog),
                           memory_order_relaxed);
-    atomic_store_explicit(&e->spare, r->seen_ms, memory_order_relaxed);
+    atomic_store_explicit(&e->asked, r->seen_ms, memory_order_relaxed);
     atomic_store_explicit(&e->refused, r->refused, memory_order_relaxed);
     atomic_store_explicit(&e->hold, r->hold, memory_order_relaxed);
     atomic_store_explicit(&e->parent, r->parent, memory_order_relaxed);
@@ -697,14 +697,14 @@ prd_profile_settle(prd_view_t *view, uint32_t now_ms)
         }
 
         e = &view->table.entries[s];
-        idle = atomic_load_explicit(&e->spare, memory_order_relaxed);
+        idle = atomic_load_explicit(&e->asked, memory_order_relaxed);
 
         atomic_store_explicit(&e->virtual_,
             prd_word(now_ms - idle,
                      prd_word_level(atomic_load_explicit(&e->virtual_,
                                                      memory_order_relaxed))),
             memory_order_relaxed);
-        atomic_store_explicit(&e->spare, 0, memory_order_relaxed);
+        atomic_store_explicit(&e->asked, 0, memory_order_relaxed);
     }
 }
 

@@ -67,7 +67,8 @@ typedef struct {
     _Atomic uint32_t  denied;         /* cost answered with 401 or 403: */
                                       /* teaches nothing */
     _Atomic uint32_t  hours;          /* closed active hours, published */
-    _Atomic uint32_t  spare;
+    _Atomic uint32_t  asked;          /* 256 + class of its last request; 0 */
+                                      /* none: by workers, stored plainly */
 } prd_entry_t;
 
 

@@ -27,6 +27,7 @@ typedef struct {
     size_t  dirty;
     size_t  entries;
     size_t  learned;
+    size_t  outlook;
     size_t  end;
 } prd_layout_t;
 
@@ -38,8 +39,9 @@ prd_zone_layout(uint32_t nbuckets, prd_layout_t *l)
     l->dirty = l->tags + prd_align(prd_table_tags_size(nbuckets));
     l->entries = l->dirty + prd_align(((size_t) nbuckets + 63) / 64 * 8);
     l->learned = l->entries + prd_align(prd_table_entries_size(nbuckets));
-    l->end = l->learned + prd_align(((size_t) nbuckets * PRD_WAYS + 1)
-                                    * sizeof(prd_learned_t));
+    l->outlook = l->learned + prd_align(((size_t) nbuckets * PRD_WAYS + 1)
+                                        * sizeof(prd_learned_t));
+    l->end = l->outlook + prd_outlook_size(nbuckets * PRD_WAYS);
 }
 
 
@@ -98,15 +100,21 @@ prd_policy_init(prd_policy_t *policy, const prd_params_t *params,
 size_t
 prd_zone_fixed_size(void)
 {
-    return prd_align(sizeof(prd_zone_t)) + 2 * (sizeof(prd_entry_t)
-                                                + sizeof(prd_learned_t));
+    return prd_align(sizeof(prd_zone_t)) + prd_outlook_size(0)
+           + 2 * (sizeof(prd_entry_t) + sizeof(prd_learned_t));
 }
 
 
 size_t
 prd_zone_size(size_t bytes)
 {
-    return prd_zone_fixed_size() + bytes;
+    uint64_t  slots;
+
+    slots = prd_min(bytes / PRD_SLOT_BYTES + 1, UINT32_MAX);
+
+    return prd_align(sizeof(prd_zone_t))
+           + prd_outlook_size((uint32_t) slots)
+           + 2 * (sizeof(prd_entry_t) + sizeof(prd_learned_t)) + bytes;
 }
 
 
@@ -121,15 +129,16 @@ prd_zone_init(void *mem, size_t size, uint32_t unit,
     prd_layout_t          l;
     prd_envelope_terms_t  terms;
 
-    if (size <= sizeof(prd_zone_t)) {
+    if (size <= prd_zone_fixed_size()) {
         return PRD_ENOMEM;
     }
 
-    /* 136 bytes a slot, and a bit a bucket */
+    /* a little more than there is room for, then down: parts are aligned */
 
-    n = (size - sizeof(prd_zone_t))
-        / (PRD_WAYS * (sizeof(uint64_t) + sizeof(prd_entry_t)
-                       + sizeof(prd_learned_t)));
+    n = (size - sizeof(prd_zone_t) - prd_outlook_size(0))
+        / (PRD_WAYS * (PRD_SLOT_BYTES + sizeof(uint32_t))
+           + PRD_WAYS * sizeof(prd_tracked_t) / PRD_OUTLOOK_SHARE)
+        + PRD_OUTLOOK_LEAST;
     n = prd_min(n, UINT32_MAX / PRD_WAYS - 1);
 
     for ( ;; ) {
@@ -177,6 +186,8 @@ prd_zone_init(void *mem, size_t size, uint32_t unit,
         prd_env_encode((uint64_t) (zone->pooled.newcomer_b * unit))));
 
     atomic_store(&zone->warm, policy->params.warmup_s == 0);
+
+    prd_outlook_init((char *) mem + l.outlook, (uint32_t) n * PRD_WAYS);
 
     /* whoever finds the magic finds the rest */
 
@@ -231,6 +242,8 @@ prd_zone_attach(prd_view_t *view, void *mem, size_t size,
     view->table.alive = alive;
     view->dirty = (prd_word_t *) (p + l.dirty);
     view->learned = (prd_learned_t *) (p + l.learned);
+    prd_outlook_attach(&view->outlook, p + l.outlook, view->table.tags,
+                       zone->nbuckets * PRD_WAYS);
     view->shared = worker >= PRD_WORKERS;
     view->worker = &zone->worker[prd_min(worker, PRD_WORKERS)];
 

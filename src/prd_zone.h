@@ -3,7 +3,7 @@
  * A zone: everything that workers and the forecasting thread share about one
  * set of clients, in memory given by the caller and valid at any address (it
  * holds no pointer).  In order: header, a slot per worker, the table's tags,
- * the dirty bitmap, the entries, the learned records.
+ * the dirty bitmap, the entries, the learned records, the outlook.
  */
 
 
@@ -12,13 +12,14 @@
 
 
 #include "prd_hash.h"
+#include "prd_outlook.h"
 #include "prd_parse.h"
 #include "prd_pool.h"
 #include "prd_table.h"
 
 
 #define PRD_MAGIC      0x7072656431ull          /* "pred1" */
-#define PRD_LAYOUT     1                        /* of the shared memory */
+#define PRD_LAYOUT     2                        /* of the shared memory */
 
 #define PRD_WORKERS    64                       /* slots of own counters */
 #define PRD_CLASSES    256
@@ -51,6 +52,8 @@ typedef struct {
     _Atomic uint64_t  count[PRD_COUNTERS];
     _Atomic uint64_t  class_[PRD_CLASSES];      /* newcomer-weighted demand */
                                                 /* level units * 64 */
+    _Atomic uint64_t  class_cost[PRD_CLASSES];  /* admitted, level units */
+    _Atomic uint64_t  class_n[PRD_CLASSES];     /* requests of it */
 } prd_worker_t;
 
 
@@ -153,6 +156,8 @@ typedef struct {
     double         surge_slow[PRD_CLASSES];     /* S_g */
     double         surge_all;
     uint64_t       class_seen[PRD_CLASSES];     /* sums at the last tick */
+    uint64_t       class_cost_seen[PRD_CLASSES];        /* at the last bin */
+    uint64_t       class_n_seen[PRD_CLASSES];
     uint32_t       costed;                      /* priors have been moved */
     double         requests;                    /* admitted, for the mean */
     double         tokens;
@@ -191,6 +196,7 @@ typedef struct {
     prd_word_t     *dirty;                      /* a bit per bucket */
     prd_learned_t  *learned;
     prd_worker_t   *worker;
+    prd_outlook_view_t  outlook;
     uint64_t        credit;
     unsigned        shared:1;                   /* no counters of our own */
 } prd_view_t;
@@ -213,7 +219,12 @@ void prd_policy_init(prd_policy_t *policy, const prd_params_t *params,
     uint64_t burst_max);
 
 
-/* Bytes of the fixed part, and of a zone whose clients get `bytes`. */
+/*
+ * Bytes of the fixed part, and of a zone whose slots get `bytes`, at
+ * PRD_SLOT_BYTES each; what the outlook takes for so many is added.
+ */
+
+#define PRD_SLOT_BYTES  136                     /* tag, entry, learned */
 
 size_t prd_zone_fixed_size(void);
 size_t prd_zone_size(size_t bytes);

@@ -526,7 +526,7 @@ habits(void)
     ok(fabsf(x[PRD_HABIT_WEEKEND] - 1) < 0.1f, "weekends as well");
     ok(fabsf(x[PRD_HABIT_SIZE] - 10) < 0.01f, "1024 each");
     ok(fabsf(x[PRD_HABIT_ERRORS] - 0.5f) < 0.01f, "half of them errors");
-    is_int(prd_group_kind(x), PRD_KIND_BATCH, "a batch");
+    is_int(prd_group_kind(x), PRD_GROUP_KIND_BATCH, "a batch");
     is_int(prd_habit_features(&h, s, 0, 1e6f, x), PRD_DECLINED,
            "fewer bins than asked for");
 

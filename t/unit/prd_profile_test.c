@@ -17,7 +17,7 @@
 #define NOW_S   1700000123ull           /* 203 s into its horizon of 300 s */
 #define NOW_MS  50000000u
 
-#define ZONE    (512 * 1024)
+#define ZONE    (256 * 1024)
 
 /* where things are in a file of one zone "one" of key "$key" */
 #define HEAD    40
@@ -324,7 +324,7 @@ same(prd_view_t *a, prd_view_t *b, uint64_t tag, const char *what)
     is_int(e->hold, d->hold, "%s: hold", what);
     is_int(e->parent, d->parent, "%s: parent", what);
     is_int(e->refused, d->refused, "%s: refused", what);
-    is_int(d->spare, 0, "%s: spare", what);
+    is_int(d->asked, 0, "%s: class asked for", what);
 }
 
 
@@ -341,8 +341,8 @@ round_trip(void)
     prd_profile_t       f;
     prd_profile_head_t  head;
 
-    a = zone(ZONE);
-    b = zone(ZONE);
+    a = zone(zone_size(ZONE));
+    b = zone(zone_size(ZONE));
 
     client(&a, 1000, 0, 500, 10);
     client(&a, 2000, 3, 12345, 2000);
@@ -430,7 +430,7 @@ round_trip(void)
 
     /* a second time: the same bytes */
 
-    b = zone(ZONE);
+    b = zone(zone_size(ZONE));
     is_int(save(&file, &a, 3), PRD_OK, "three zones");
     is_int(verify(&file), PRD_OK, "sound");
 
@@ -466,7 +466,7 @@ ages(void)
     prd_entry_t    *e;
     prd_learned_t  *l;
 
-    a = zone(ZONE);
+    a = zone(zone_size(ZONE));
     client(&a, 1000, 50, 10000, 5000);
     a.zone->learn_since_s = NOW_S - 7200;
     a.zone->pooled.depth[0].at_s = NOW_S - 3600;
@@ -476,7 +476,7 @@ ages(void)
 
     /* an hour later */
 
-    b = zone(ZONE);
+    b = zone(zone_size(ZONE));
     load(&file, &b, NOW_S + 3600, &kept);
     s = prd_table_find(&b.table, 1000);
     e = &b.table.entries[s];
@@ -497,7 +497,7 @@ ages(void)
 
     /* a month later */
 
-    b = zone(ZONE);
+    b = zone(zone_size(ZONE));
     load(&file, &b, NOW_S + 30 * 86400, &kept);
     s = prd_table_find(&b.table, 1000);
     is_int(kept, 1, "a month later it is still known");
@@ -512,7 +512,7 @@ ages(void)
 
     /* the clock went back by a year */
 
-    b = zone(ZONE);
+    b = zone(zone_size(ZONE));
     load(&file, &b, NOW_S - 365 * 86400, &kept);
     s = prd_table_find(&b.table, 1000);
     is_int(NOW_MS - prd_word_ms(b.table.entries[s].state), 5000,
@@ -524,7 +524,7 @@ ages(void)
 
     /* a clock that was never set */
 
-    b = zone(ZONE);
+    b = zone(zone_size(ZONE));
     load(&file, &b, 3, &kept);
     s = prd_table_find(&b.table, 1000);
     is_int(b.learned[s].depth_at, 0, "before time: zero");
@@ -534,7 +534,7 @@ ages(void)
     /* another horizon */
 
     policy.params.horizon_s = 900;
-    b = zone(ZONE);
+    b = zone(zone_size(ZONE));
     load(&file, &b, NOW_S + 10, &kept);
     s = prd_table_find(&b.table, 1000);
     ok((uint16_t) ((NOW_S - 5) / 900) - b.learned[s].near_bin <= 1,
@@ -555,7 +555,7 @@ damage(void)
     unsigned    bad, bit;
     prd_view_t  a;
 
-    a = zone(ZONE);
+    a = zone(zone_size(ZONE));
     client(&a, 1000, 2, 100, 10);
     client(&a, 2000, 40, 100, 10);
     save(&file, &a, 1);
@@ -732,7 +732,7 @@ sane(prd_view_t *view)
                 && l->rate >= 0 && isfinite(l->rate)
                 && l->cap_depth >= 0 && isfinite(l->cap_depth)
                 && l->count >= 0 && l->near >= 0 && l->level >= 0
-                && atomic_load(&view->table.entries[s].spare) == 0;
+                && atomic_load(&view->table.entries[s].asked) == 0;
     }
 
     return fine;
@@ -758,7 +758,7 @@ absurd(void)
                                    -INFINITY };
 
     f = calloc(1, sizeof(prd_forecaster_t));
-    a = zone(ZONE);
+    a = zone(zone_size(ZONE));
     client(&a, 1000, 2, 100, 10);
     client(&a, 2000, 40, 100, 10);
     save(&file, &a, 1);
@@ -772,7 +772,7 @@ absurd(void)
     for (i = record + 36; i < record + 80; i += 4) {
         for (k = 0; k < 8; k++) {
             put_float(file.p + i, (float) odd[k]);
-            b = zone(ZONE);
+            b = zone(zone_size(ZONE));
             rc = load(&file, &b, NOW_S, &kept);
 
             refused += rc == PRD_ECORRUPT;
@@ -802,7 +802,7 @@ absurd(void)
     for (i = PRIORS; i < CLASSES; i += 8) {
         for (k = 0; k < 8; k++) {
             put_double(file.p + i, odd[k]);
-            b = zone(ZONE);
+            b = zone(zone_size(ZONE));
             rc = load(&file, &b, NOW_S, &kept);
 
             refused += rc == PRD_ECORRUPT && kept == 0;
@@ -831,7 +831,7 @@ absurd(void)
     for (i = POOLED; i < POOLED + SCORES; i += 4) {
         for (k = 0; k < 8; k++) {
             put_float(file.p + i, (float) odd[k]);
-            b = zone(ZONE);
+            b = zone(zone_size(ZONE));
             refused += load(&file, &b, NOW_S, &kept) == PRD_ECORRUPT;
             insane += !sane(&b);
             end(&b);
@@ -847,7 +847,7 @@ absurd(void)
         put_float(file.p + i, 0);
     }
 
-    b = zone(ZONE);
+    b = zone(zone_size(ZONE));
     is_int(load(&file, &b, NOW_S, &kept), PRD_ECORRUPT, "no votes at all");
     ok(sane(&b), "the table is as it was");
     end(&b);
@@ -859,17 +859,17 @@ absurd(void)
         file.p[record + i] = 0;
     }
 
-    b = zone(ZONE);
+    b = zone(zone_size(ZONE));
     is_int(load(&file, &b, NOW_S, &kept), PRD_ECORRUPT, "no tag");
     end(&b);
     memset(file.p + record, 0xff, 8);
-    b = zone(ZONE);
+    b = zone(zone_size(ZONE));
     is_int(load(&file, &b, NOW_S, &kept), PRD_ECORRUPT, "a claim");
     end(&b);
 
     memcpy(file.p, keep, file.len);
     memcpy(file.p + record + 104, file.p + record, 8);
-    b = zone(ZONE);
+    b = zone(zone_size(ZONE));
     is_int(load(&file, &b, NOW_S, &kept), PRD_OK, "a client twice");
     is_int(kept, 1, "the first counts");
     s = prd_table_find(&b.table, 2000);
@@ -899,7 +899,7 @@ absurd(void)
     memcpy(file.p, keep, file.len);
     file.p[BODY + 8] = 1;
     file.p[BODY + 9] = 0;
-    b = zone(ZONE);
+    b = zone(zone_size(ZONE));
     is_int(load(&file, &b, NOW_S, &kept), PRD_OK, "whole tokens");
     s = prd_table_find(&b.table, 1000);
     is_int(prd_word_level(b.table.entries[s].state), 100000, "become 1000");
@@ -907,7 +907,7 @@ absurd(void)
 
     memcpy(file.p, keep, file.len);
     memset(file.p + BODY, 0xff, 8);
-    b = zone(ZONE);
+    b = zone(zone_size(ZONE));
     is_int(load(&file, &b, NOW_S, &kept), PRD_OK, "learned for ever");
     is_int(b.zone->learn_since_s, 0, "since the beginning");
     end(&b);
@@ -1001,7 +1001,7 @@ copy(void)
     uint64_t    kept;
     prd_view_t  a, b;
 
-    a = zone(ZONE);
+    a = zone(zone_size(ZONE));
     b = zone(zone_size(64 * 1024));
 
     client(&a, 1000, 0, 500, 10);
@@ -1047,8 +1047,8 @@ life(void)
     prd_forecaster_t  *f;
 
     f = calloc(1, sizeof(prd_forecaster_t));
-    a = zone(ZONE);
-    b = zone(ZONE);
+    a = zone(zone_size(ZONE));
+    b = zone(zone_size(ZONE));
     v = &a;
     end_s = NOW_S + 2 * 86400;
 

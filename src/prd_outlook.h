@@ -1,0 +1,188 @@
+
+/*
+ * What is forecast of a zone beside its clients' envelopes: the clients'
+ * curves, habits and groups, the curves of the zone and of its groups, and
+ * the record of bins in which more came than was forecast.
+ *
+ * Clients that earn it have a record of their own in a second, smaller table:
+ * one for PRD_OUTLOOK_SHARE slots of the zone.  A client earns it with
+ * PRD_OUTLOOK_BLOCKS closed blocks; in a full table it takes the place of one
+ * that is gone or has been idle for long, a known client's only after a day.
+ *
+ * All of it is written by the forecasting thread (or the replay tool) alone.
+ * Workers read copies: prd_outlook_client(), prd_outlook_misses().
+ */
+
+
+#ifndef PRD_OUTLOOK_H_INCLUDED
+#define PRD_OUTLOOK_H_INCLUDED
+
+
+#include "prd_aggregate.h"
+#include "prd_bucket.h"
+#include "prd_group.h"
+#include "prd_markov.h"
+
+
+#define PRD_OUTLOOK_SHARE    6         /* slots for a record */
+#define PRD_OUTLOOK_LEAST    64        /* records */
+#define PRD_OUTLOOK_BLOCKS   2
+#define PRD_OUTLOOK_PASS     60        /* bins: a pass over all for groups */
+#define PRD_OUTLOOK_MISSES   256
+#define PRD_OUTLOOK_SPANS    3         /* of aggregates: 60, 300, 3600 s */
+#define PRD_OUTLOOK_RINGS    64        /* workers that note transitions */
+
+extern const uint32_t  prd_outlook_span_s[PRD_OUTLOOK_SPANS];
+
+
+/* A client's record. */
+
+typedef struct {
+    _Atomic uint32_t  seq;             /* odd while being written */
+    uint32_t          slot;
+    uint64_t          tag;             /* 0: free */
+    uint32_t          bin;             /* of the last demand: wall s / 10 */
+    uint32_t          refused;         /* prd_entry_t.refused as last seen */
+    uint32_t          group_id;        /* that of its place in prd_groups_t */
+    uint16_t          generation;      /* of the slot */
+    uint8_t           group;           /* place, or PRD_GROUP_NONE */
+    uint8_t           outlier;         /* 1: like nobody else */
+    uint8_t           known;           /* 1: not to be evicted within a day */
+    prd_habit_t       habit;
+} prd_tracked_t;
+
+
+/* A bin in which more came than had been forecast. */
+
+typedef struct {
+    uint64_t  tag;                     /* 0: of the zone as a whole */
+    uint64_t  end_s;                   /* wall: of the bin */
+    uint32_t  span_s;                  /* its length */
+    uint32_t  refused;                 /* requests refused in it */
+    float     actual;                  /* tokens: the peak backlog of a 10 s */
+                                       /* bin, the count of longer ones */
+    float     middle;                  /* forecast: median, and the quantile */
+    float     upper;                   /* that was exceeded */
+    float     quantile;                /* 0.95 ... */
+} prd_miss_t;
+
+
+typedef struct {
+    _Atomic uint32_t  used;            /* records ever taken, from the first */
+    uint32_t          hand;            /* where the next victim is looked for */
+    uint32_t          loads;           /* states loaded: passes begin anew */
+    uint32_t          spare;
+
+    prd_groups_t      groups;
+    prd_markov_t      chain[PRD_GROUPS];
+    uint32_t          chain_id[PRD_GROUPS];   /* the group's id */
+    float             group_sum[PRD_GROUPS];  /* tokens, open 300 s bin */
+    float             typical[PRD_GROUPS][24];    /* tokens/s of the group */
+                                              /* by hour of day (local) */
+    int64_t           group_bin;              /* open bin, 0: none */
+
+    double            sum[PRD_OUTLOOK_SPANS]; /* of the zone: open bins */
+    int64_t           bin[PRD_OUTLOOK_SPANS];
+
+    prd_aggregate_t   zone[PRD_OUTLOOK_SPANS];
+    prd_aggregate_t   group[PRD_GROUPS];      /* 300 s */
+
+    _Atomic uint32_t  miss_next;       /* misses ever, modulo 2^32 */
+    _Atomic uint64_t  missed;          /* the same, not modulo */
+    _Atomic uint32_t  miss_seq[PRD_OUTLOOK_MISSES];
+    prd_miss_t        miss[PRD_OUTLOOK_MISSES];
+
+    _Alignas(64)
+    prd_markov_ring_t ring[];          /* of workers; prd_outlook_size() */
+} prd_outlook_t;
+
+
+/* A process's view; part of prd_view_t. */
+
+typedef struct {
+    prd_outlook_t     *outlook;
+    _Atomic uint32_t  *index;          /* a slot's record */
+    prd_tracked_t     *client;
+    prd_word_t        *tags;           /* the zone's: who is in a slot */
+    uint32_t           clients;        /* records there are */
+} prd_outlook_view_t;
+
+
+/* Scratch of whoever calls, zeroed at first. */
+
+typedef struct {
+    uint32_t           at;             /* next record of the pass */
+    uint32_t           loads;
+    uint32_t           running;        /* 1: a pass is under way */
+    int32_t            offset_s;       /* of local time from UTC; the caller's */
+    uint32_t           turn;
+    uint32_t           tail[PRD_OUTLOOK_RINGS];
+    prd_group_work_t   work;
+} prd_outlook_work_t;
+
+
+/* Bytes for a zone of so many slots, a multiple of 64. */
+size_t prd_outlook_size(uint32_t slots);
+
+/* `mem` is zeroed and 64-byte aligned. */
+void prd_outlook_init(void *mem, uint32_t slots);
+void prd_outlook_attach(prd_outlook_view_t *v, void *mem, prd_word_t *tags,
+    uint32_t slots);
+
+
+/* What a client did in a 10 s bin. */
+
+typedef struct {
+    uint64_t  tag;
+    uint32_t  slot;
+    uint16_t  generation;
+    uint16_t  blocks;                  /* that it has closed */
+    uint16_t  hours;
+    uint32_t  refused;                 /* since its slot was claimed */
+    uint32_t  requests;                /* admitted */
+    float     tokens;
+    uint64_t  start_s;                 /* wall: of the bin */
+} prd_outlook_bin_t;
+
+/* Returns how many requests were refused in it; 0 when that is not known. */
+uint32_t prd_outlook_count(prd_outlook_view_t *v,
+    const prd_outlook_work_t *w, const prd_outlook_bin_t *bin);
+
+/* A bin in which more came than was forecast. */
+void prd_outlook_miss(prd_outlook_view_t *v, const prd_miss_t *miss);
+
+/*
+ * The end of a 10 s bin: `tokens` were admitted of all.  vote() says whether a
+ * slot's client may vote for groups: clients of one newcomer key share votes.
+ */
+typedef int (*prd_outlook_vote_pt)(void *data, uint32_t slot);
+
+void prd_outlook_close(prd_outlook_view_t *v, prd_outlook_work_t *w,
+    double tokens, uint64_t end_s, int learning, prd_outlook_vote_pt vote,
+    void *data);
+
+/* What a request of a class costs, of all clients. */
+void prd_outlook_cost(prd_outlook_view_t *v, unsigned class_, float cost);
+
+/* Between bins: regressions, groups and chains, a slice of some 0.5 ms. */
+void prd_outlook_step(prd_outlook_view_t *v, prd_outlook_work_t *w,
+    uint64_t now_s, int learning);
+
+
+/*
+ * For anybody: a copy of a slot's record.  PRD_DECLINED: it has none, or its
+ * generation is another; PRD_EAGAIN: it was being written all the time.
+ */
+prd_rc_t prd_outlook_client(const prd_outlook_view_t *v, uint32_t slot,
+    uint16_t generation, prd_tracked_t *copy);
+
+/* The group of a slot's client, or PRD_GROUP_NONE; cheap. */
+unsigned prd_outlook_group(const prd_outlook_view_t *v, uint32_t slot,
+    uint16_t generation);
+
+/* Newest first, at most `most`. */
+uint32_t prd_outlook_misses(const prd_outlook_view_t *v, prd_miss_t *miss,
+    uint32_t most);
+
+
+#endif /* PRD_OUTLOOK_H_INCLUDED */
