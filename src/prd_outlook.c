@@ -19,6 +19,7 @@
 
 
 const uint32_t  prd_outlook_span_s[PRD_OUTLOOK_SPANS] = { 60, 300, 3600 };
+const uint32_t  prd_outlook_ahead[PRD_OUTLOOK_POINTS] = { 1, 2, 3, 6, 12, 24 };
 
 
 static uint32_t
@@ -281,8 +282,50 @@ prd_outlook_places(prd_outlook_t *o)
 
         memset(&o->chain[i], 0, sizeof(prd_markov_t));
         memset(o->typical[i], 0, sizeof(o->typical[i]));
+        memset(o->group_curve[i], 0, sizeof(o->group_curve[i]));
+        o->group_curve_bin[i] = 0;
         (void) prd_aggregate_init(&o->group[i], prd_outlook_span_s[1]);
     }
+}
+
+
+/* Some 80 us, once a bin of an aggregate. */
+
+static void
+prd_outlook_publish(prd_aggregate_t *a, prd_curve_t *curve, int64_t *bin)
+{
+    double    q[PRD_AGGREGATE_QUANTILES];
+    double    covered[PRD_AGGREGATE_QUANTILES];
+    unsigned  i, k;
+
+    while (prd_aggregate_refit(a, PRD_AGGREGATE_ANCHORS) == PRD_EAGAIN) {
+        /* void */
+    }
+
+    for (i = 0; i < PRD_OUTLOOK_POINTS; i++) {
+
+        if (prd_aggregate_forecast(a, prd_outlook_ahead[i], q) != PRD_OK) {
+            continue;
+        }
+
+        for (k = 0; k < PRD_AGGREGATE_QUANTILES; k++) {
+            curve[i].quantile[k] = (float) q[k];
+        }
+
+        if (prd_aggregate_explain(a, prd_outlook_ahead[i], covered, NULL, NULL)
+            != PRD_OK)
+        {
+            for (k = 0; k < PRD_AGGREGATE_QUANTILES; k++) {
+                covered[k] = -1;
+            }
+        }
+
+        for (k = 0; k < PRD_AGGREGATE_QUANTILES; k++) {
+            curve[i].covered[k] = (float) covered[k];
+        }
+    }
+
+    *bin = a->bin;
 }
 
 
@@ -314,6 +357,7 @@ prd_outlook_span(prd_outlook_view_t *v, unsigned i, int64_t bin, double y)
     }
 
     (void) prd_aggregate_add(a, bin, y);
+    prd_outlook_publish(a, o->curve[i], &o->curve_bin[i]);
 }
 
 
@@ -338,6 +382,8 @@ prd_outlook_groups(prd_outlook_t *o, int64_t bin, int32_t offset_s)
                     * (o->group_sum[i] / prd_outlook_span_s[1] - *typical);
 
         (void) prd_aggregate_add(&o->group[i], bin, o->group_sum[i]);
+        prd_outlook_publish(&o->group[i], o->group_curve[i],
+                            &o->group_curve_bin[i]);
         o->group_sum[i] = 0;
     }
 }
@@ -463,6 +509,7 @@ prd_outlook_close(prd_outlook_view_t *v, prd_outlook_work_t *w,
     }
 
     prd_outlook_pass(v, w, end_s, learning, vote, data);
+    prd_outlook_step(v, w, end_s, learning);
 }
 
 
@@ -488,23 +535,16 @@ prd_outlook_step(prd_outlook_view_t *v, prd_outlook_work_t *w,
 
     o = v->outlook;
 
-    for (i = 0; i < PRD_OUTLOOK_SPANS; i++) {
-        if (prd_aggregate_refit(&o->zone[i], 1) == PRD_EAGAIN) {
-            return;
-        }
+    if (w->loads == o->loads
+        && prd_group_step(&o->groups, &w->work, now_s, learning) != PRD_EAGAIN)
+    {
+        prd_outlook_places(o);
     }
 
     i = w->turn++ % PRD_GROUPS;
 
     if (o->groups.group[i].id) {
-        (void) prd_aggregate_refit(&o->group[i], 1);
         prd_markov_fade(&o->chain[i], now_s);
-    }
-
-    if (w->loads == o->loads
-        && prd_group_step(&o->groups, &w->work, now_s, learning) != PRD_EAGAIN)
-    {
-        prd_outlook_places(o);
     }
 
     for (i = 0; i < PRD_OUTLOOK_RINGS; i++) {

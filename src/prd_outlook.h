@@ -67,6 +67,21 @@ typedef struct {
 } prd_miss_t;
 
 
+/*
+ * A published forecast of tokens in one bin.  Readers may see half of the
+ * next one: each number by itself is good.
+ */
+
+typedef struct {
+    float     quantile[PRD_AGGREGATE_QUANTILES];
+    float     covered[PRD_AGGREGATE_QUANTILES];   /* measured; -1: not yet */
+} prd_curve_t;
+
+#define PRD_OUTLOOK_POINTS   6         /* 1, 2, 3, 6, 12, 24 bins ahead */
+
+extern const uint32_t  prd_outlook_ahead[PRD_OUTLOOK_POINTS];
+
+
 typedef struct {
     _Atomic uint32_t  used;            /* records ever taken, from the first */
     uint32_t          hand;            /* where the next victim is looked for */
@@ -86,6 +101,11 @@ typedef struct {
 
     prd_aggregate_t   zone[PRD_OUTLOOK_SPANS];
     prd_aggregate_t   group[PRD_GROUPS];      /* 300 s */
+
+    int64_t           curve_bin[PRD_OUTLOOK_SPANS];       /* after which */
+    prd_curve_t       curve[PRD_OUTLOOK_SPANS][PRD_OUTLOOK_POINTS];
+    int64_t           group_curve_bin[PRD_GROUPS];
+    prd_curve_t       group_curve[PRD_GROUPS][PRD_OUTLOOK_POINTS];
 
     _Atomic uint32_t  miss_next;       /* misses ever, modulo 2^32 */
     _Atomic uint64_t  missed;          /* the same, not modulo */
@@ -164,7 +184,7 @@ void prd_outlook_close(prd_outlook_view_t *v, prd_outlook_work_t *w,
 /* What a request of a class costs, of all clients. */
 void prd_outlook_cost(prd_outlook_view_t *v, unsigned class_, float cost);
 
-/* Between bins: regressions, groups and chains, a slice of some 0.5 ms. */
+/* Between bins: groups and chains, a slice of some 0.5 ms. */
 void prd_outlook_step(prd_outlook_view_t *v, prd_outlook_work_t *w,
     uint64_t now_s, int learning);
 
