@@ -221,6 +221,24 @@ prd_agg_speed(unsigned wave)
 }
 
 
+/* What follows from the length of a bin alone. */
+
+static void
+prd_agg_constants(prd_aggregate_t *a)
+{
+    unsigned  i;
+
+    for (i = 0; i <= CELLS; i++) {
+        a->edge[i] = prd_agg_cell_low(i);
+    }
+
+    for (i = 0; i < PRD_AGGREGATE_WAVES; i++) {
+        a->turn[i][0] = (float) cos(prd_agg_speed(i) * a->bin_s);
+        a->turn[i][1] = (float) sin(prd_agg_speed(i) * a->bin_s);
+    }
+}
+
+
 prd_rc_t
 prd_aggregate_init(prd_aggregate_t *a, uint32_t bin_s)
 {
@@ -237,14 +255,7 @@ prd_aggregate_init(prd_aggregate_t *a, uint32_t bin_s)
     a->due = ANCHORS;
     a->stir = 1;
 
-    for (i = 0; i <= CELLS; i++) {
-        a->edge[i] = prd_agg_cell_low(i);
-    }
-
-    for (i = 0; i < PRD_AGGREGATE_WAVES; i++) {
-        a->turn[i][0] = (float) cos(prd_agg_speed(i) * bin_s);
-        a->turn[i][1] = (float) sin(prd_agg_speed(i) * bin_s);
-    }
+    prd_agg_constants(a);
 
     for (i = 0; i < ANCHORS; i++) {
         prd_agg_anchor_init(&a->anchor[i], a->edge);
@@ -920,6 +931,85 @@ prd_agg_step(prd_aggregate_t *a, int64_t bin, float z, int known)
 
     prd_agg_predict(a);
     a->due = 0;
+}
+
+
+/* Numbers that no state reaches are none of ours. */
+
+static int
+prd_agg_sane(const float *v, size_t n)
+{
+    size_t  i;
+
+    for (i = 0; i < n; i++) {
+        if (!(fabsf(v[i]) <= 1e20f)) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+static int
+prd_agg_sane_double(const double *v, size_t n)
+{
+    size_t  i;
+
+    for (i = 0; i < n; i++) {
+        if (!(fabs(v[i]) <= 1e20)) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+#define prd_agg_floats(type, from, to)                                        \
+    ((offsetof(type, to) - offsetof(type, from)) / sizeof(float))
+
+
+prd_rc_t
+prd_aggregate_check(prd_aggregate_t *a, uint32_t bin_s)
+{
+    unsigned                 i;
+    uint32_t                 slots;
+    prd_aggregate_anchor_t  *n;
+
+    slots = bin_s ? prd_min(86400 / bin_s, PRD_AGGREGATE_SLOTS) : 0;
+
+    if (slots == 0 || a->bin_s != bin_s || a->slots != slots
+        || a->due > ANCHORS || a->bin < 0 || a->bin > PRD_AGGREGATE_BIN_MAX
+        || !prd_agg_sane_double(&a->rows, 1)
+        || !prd_agg_sane_double(a->gram,
+                                sizeof(a->gram) / sizeof(double))
+        || !prd_agg_sane(&a->pending[0].point[0],
+                         PRD_AGGREGATE_PENDING
+                         * (sizeof(prd_aggregate_pending_t)
+                            / sizeof(float)))
+        || !prd_agg_sane(&a->row[0][0],
+                         prd_agg_floats(prd_aggregate_t, row, day_seen)))
+    {
+        return PRD_ECORRUPT;
+    }
+
+    for (i = 0; i < ANCHORS; i++) {
+        n = &a->anchor[i];
+
+        if (n->fitted > PRD_AGGREGATE_FITS
+            || !prd_agg_sane_double(n->cross, PRD_AGGREGATE_TERMS)
+            || !prd_agg_sane(&n->beta[0][0],
+                             prd_agg_floats(prd_aggregate_anchor_t, beta,
+                                            scored)))
+        {
+            return PRD_ECORRUPT;
+        }
+    }
+
+    prd_agg_constants(a);
+
+    return PRD_OK;
 }
 
 

@@ -38,6 +38,7 @@
 #include "prd.h"
 
 
+#define PRD_AGGREGATE_VERSION   1     /* of the structure, in files */
 #define PRD_AGGREGATE_MOST       24   /* bins ahead; longer: longer bins */
 #define PRD_AGGREGATE_ANCHORS    6    /* of 1, 2, 3, 6, 12, 24 bins */
 #define PRD_AGGREGATE_PENDING    48   /* their sum */
@@ -165,6 +166,12 @@ typedef struct {
     uint16_t  week_seen[PRD_AGGREGATE_HOURS];
 } prd_aggregate_t;
 
+
+/*
+ * Whether bytes of a file are a state of bins of bin_s that can be gone on
+ * with: PRD_ECORRUPT.  What follows from bin_s is worked out anew.
+ */
+prd_rc_t prd_aggregate_check(prd_aggregate_t *a, uint32_t bin_s);
 
 /* bin_s: 1 to 86400, else PRD_ERANGE */
 prd_rc_t prd_aggregate_init(prd_aggregate_t *a, uint32_t bin_s);

@@ -555,13 +555,11 @@ prd_outlook_step(prd_outlook_view_t *v, prd_outlook_work_t *w,
 
 
 prd_rc_t
-prd_outlook_client(const prd_outlook_view_t *v, uint32_t slot,
-    uint16_t generation, prd_tracked_t *copy)
+prd_outlook_copy(const prd_outlook_view_t *v, uint32_t i,
+    prd_tracked_t *copy)
 {
-    uint32_t        i, seq, tries;
+    uint32_t        seq, tries;
     prd_tracked_t  *c;
-
-    i = atomic_load_explicit(&v->index[slot], memory_order_acquire);
 
     if (i >= v->clients) {
         return PRD_DECLINED;
@@ -580,12 +578,30 @@ prd_outlook_client(const prd_outlook_view_t *v, uint32_t slot,
         atomic_thread_fence(memory_order_acquire);
 
         if (atomic_load_explicit(&c->seq, memory_order_relaxed) == seq) {
-            return copy->tag && copy->slot == slot
-                   && copy->generation == generation ? PRD_OK : PRD_DECLINED;
+            return copy->tag ? PRD_OK : PRD_DECLINED;
         }
     }
 
     return PRD_EAGAIN;
+}
+
+
+prd_rc_t
+prd_outlook_client(const prd_outlook_view_t *v, uint32_t slot,
+    uint16_t generation, prd_tracked_t *copy)
+{
+    uint32_t  i;
+    prd_rc_t  rc;
+
+    i = atomic_load_explicit(&v->index[slot], memory_order_acquire);
+    rc = prd_outlook_copy(v, i, copy);
+
+    if (rc != PRD_OK) {
+        return rc;
+    }
+
+    return copy->slot == slot && copy->generation == generation
+           ? PRD_OK : PRD_DECLINED;
 }
 
 
@@ -606,6 +622,114 @@ prd_outlook_group(const prd_outlook_view_t *v, uint32_t slot,
 
     return group < PRD_GROUPS && v->outlook->groups.group[group].id
                                  == c->group_id ? group : PRD_GROUP_NONE;
+}
+
+
+static void
+prd_outlook_put(uint8_t **p, uint64_t v, unsigned bytes)
+{
+    while (bytes--) {
+        *(*p)++ = (uint8_t) v;
+        v >>= 8;
+    }
+}
+
+
+static uint64_t
+prd_outlook_take_bytes(const uint8_t **p, unsigned bytes)
+{
+    uint64_t  v;
+    unsigned  i;
+
+    v = 0;
+
+    for (i = 0; i < bytes; i++) {
+        v |= (uint64_t) *(*p)++ << 8 * i;
+    }
+
+    return v;
+}
+
+
+void
+prd_outlook_pack(const prd_tracked_t *c, uint8_t *p)
+{
+    prd_outlook_put(&p, c->tag, 8);
+    prd_outlook_put(&p, c->bin, 4);
+    prd_outlook_put(&p, c->group_id, 4);
+    prd_outlook_put(&p, c->group, 1);
+    prd_outlook_put(&p, c->outlier, 1);
+    prd_outlook_put(&p, c->known, 1);
+    prd_outlook_put(&p, 0, 1);
+    prd_habit_pack(&c->habit, p);
+}
+
+
+prd_rc_t
+prd_outlook_unpack(prd_tracked_t *c, const uint8_t *p)
+{
+    prd_rc_t       rc;
+    prd_tracked_t  n;
+
+    memset(&n, 0, sizeof(prd_tracked_t));
+
+    n.tag = prd_outlook_take_bytes(&p, 8);
+    n.bin = (uint32_t) prd_outlook_take_bytes(&p, 4);
+    n.group_id = (uint32_t) prd_outlook_take_bytes(&p, 4);
+    n.group = (uint8_t) prd_outlook_take_bytes(&p, 1);
+    n.outlier = prd_outlook_take_bytes(&p, 1) != 0;
+    n.known = prd_outlook_take_bytes(&p, 1) != 0;
+    p++;
+
+    if (n.tag == 0) {
+        return PRD_ECORRUPT;
+    }
+
+    if (n.group >= PRD_GROUPS || n.group_id == 0) {
+        n.group = PRD_GROUP_NONE;
+        n.group_id = 0;
+    }
+
+    rc = prd_habit_unpack(&n.habit, p);
+
+    if (rc != PRD_OK) {
+        return rc;
+    }
+
+    memcpy(c, &n, sizeof(prd_tracked_t));
+
+    return PRD_OK;
+}
+
+
+prd_rc_t
+prd_outlook_give(prd_outlook_view_t *v, const prd_tracked_t *c,
+    uint32_t slot, uint16_t generation)
+{
+    uint32_t        n, seq;
+    prd_tracked_t  *mine;
+    prd_outlook_t  *o;
+
+    o = v->outlook;
+    n = atomic_load_explicit(&o->used, memory_order_relaxed);
+
+    if (n >= v->clients) {
+        return PRD_EFULL;
+    }
+
+    mine = &v->client[n];
+    seq = mine->seq & ~1u;
+    memcpy(mine, c, sizeof(prd_tracked_t));
+
+    mine->seq = seq;
+    mine->slot = slot;
+    mine->generation = generation;
+    mine->refused = 0;
+
+    atomic_store_explicit(&v->index[slot], n, memory_order_release);
+    atomic_store_explicit(&o->used, n + 1, memory_order_relaxed);
+
+    return PRD_OK;
 }
 
 

@@ -30,6 +30,7 @@
 #define PRD_OUTLOOK_PASS     60        /* bins: a pass over all for groups */
 #define PRD_OUTLOOK_MISSES   256
 #define PRD_OUTLOOK_SPANS    3         /* of aggregates: 60, 300, 3600 s */
+#define PRD_OUTLOOK_PACKED   68        /* bytes of prd_outlook_pack() */
 #define PRD_OUTLOOK_RINGS    64        /* workers that note transitions */
 
 extern const uint32_t  prd_outlook_span_s[PRD_OUTLOOK_SPANS];
@@ -196,9 +197,23 @@ void prd_outlook_step(prd_outlook_view_t *v, prd_outlook_work_t *w,
 prd_rc_t prd_outlook_client(const prd_outlook_view_t *v, uint32_t slot,
     uint16_t generation, prd_tracked_t *copy);
 
+/* The same of a record by its number, whoever's it is. */
+prd_rc_t prd_outlook_copy(const prd_outlook_view_t *v, uint32_t i,
+    prd_tracked_t *copy);
+
 /* The group of a slot's client, or PRD_GROUP_NONE; cheap. */
 unsigned prd_outlook_group(const prd_outlook_view_t *v, uint32_t slot,
     uint16_t generation);
+
+/*
+ * A record for a file and back.  Which client it belongs to is the tag; in
+ * which slot that is now, prd_outlook_give() is told.  PRD_ECORRUPT: it holds
+ * what no record does, and *c stays.  PRD_EFULL: there is no record left.
+ */
+void prd_outlook_pack(const prd_tracked_t *c, uint8_t *p);
+prd_rc_t prd_outlook_unpack(prd_tracked_t *c, const uint8_t *p);
+prd_rc_t prd_outlook_give(prd_outlook_view_t *v, const prd_tracked_t *c,
+    uint32_t slot, uint16_t generation);
 
 /* Newest first, at most `most`. */
 uint32_t prd_outlook_misses(const prd_outlook_view_t *v, prd_miss_t *miss,

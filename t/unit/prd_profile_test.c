@@ -337,9 +337,16 @@ round_trip(void)
     uint32_t            n, claims, class_;
     uint64_t            kept;
     prd_view_t          a, b;
+    uint8_t             pack[PRD_GROUP_PACKED];
+    size_t              len;
+    uint32_t            slot;
     prd_secret_t        s;
+    prd_tracked_t       tracked;
     prd_profile_t       f;
     prd_profile_head_t  head;
+    prd_outlook_bin_t   bin;
+
+    static prd_outlook_work_t  work;
 
     a = zone(zone_size(ZONE));
     b = zone(zone_size(ZONE));
@@ -370,10 +377,35 @@ round_trip(void)
     a.zone->pooled.anchor_s = NOW_S - 3;
     a.zone->pooled.newcomer_b = 17;
 
+    /* habits of one of them, and a curve of the zone */
+
+    slot = prd_table_find(&a.table, 3000);
+    memset(&bin, 0, sizeof(bin));
+    bin.tag = 3000;
+    bin.slot = slot;
+    bin.generation = (uint16_t) prd_env_generation(
+                         atomic_load(&a.table.entries[slot].envelope));
+    bin.blocks = 9;
+    bin.requests = 33;
+    bin.start_s = NOW_S - 7200;
+    (void) prd_outlook_count(&a.outlook, &work, &bin);
+
+    for (n = 0; n < 60; n++) {
+        (void) prd_aggregate_add(&a.outlook.outlook->zone[1],
+                                 NOW_S / 300 - 60 + n, 5 + n % 3);
+    }
+
     is_int(save(&file, &a, 1), PRD_OK, "written");
     is_int(verify(&file), PRD_OK, "it is sound");
-    is_int(file.len, CLASSES + 4 + 2 * 16 + 4 + 4 * 104 + 4 + 8, "size");
-    ok(memcmp(file.p, "PRDSTATE\1\0\0\0\1\0\0\0", 16) == 0, "header");
+
+    len = sizeof(pack);
+    (void) prd_group_pack(&a.outlook.outlook->groups, pack, &len);
+    is_int(file.len, CLASSES + 4 + 2 * 16 + 4 + 4 * 104 + 4
+                     + 4 + len + 4 * PRD_GROUPS
+                     + 4 * (PRD_OUTLOOK_SPANS + PRD_GROUPS)
+                     + sizeof(prd_aggregate_t)
+                     + 4 + PRD_OUTLOOK_PACKED + 4 + 8, "size");
+    ok(memcmp(file.p, "PRDSTATE\2\0\0\0\1\0\0\0", 16) == 0, "header");
 
     f = profile(&file);
     is_int(prd_profile_read_head(&f, &head), PRD_OK, "head");
@@ -400,6 +432,21 @@ round_trip(void)
     same(&a, &b, 2000, "known");
     same(&a, &b, 3000, "idle for a day");
     same(&a, &b, 4000, "debt, idle for long");
+
+    slot = prd_table_find(&b.table, 3000);
+    ok(prd_outlook_client(&b.outlook, slot, (uint16_t) prd_env_generation(
+                              atomic_load(&b.table.entries[slot].envelope)),
+                          &tracked)
+       == PRD_OK
+       && tracked.tag == 3000 && tracked.habit.count == 33, "habits");
+    slot = prd_table_find(&b.table, 2000);
+    is_int(prd_outlook_client(&b.outlook, slot, (uint16_t) prd_env_generation(
+                                  atomic_load(&b.table.entries[slot].envelope)),
+                              &tracked),
+           PRD_DECLINED, "nobody else's");
+    ok(memcmp(&a.outlook.outlook->zone[1], &b.outlook.outlook->zone[1],
+              sizeof(prd_aggregate_t)) == 0, "the zone's curve");
+    is_int(b.outlook.outlook->zone[0].bins, 0, "none of what had none");
 
     is_int(prd_zone_class(&b, str("/api")), class_, "class");
     is_int(b.zone->surge_slow[class_] * 10, 75, "its habit");
@@ -609,7 +656,7 @@ damage(void)
     len = 0;
     bad = 0;
 
-    for (i = 0; i < 13000; i += 101) {
+    for (i = 0; i < 15000; i += 101) {
         prd_profile_t       f;
         prd_profile_head_t  head;
 
