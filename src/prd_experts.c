@@ -30,7 +30,8 @@
 #define TRACK_FIRST      16         /* votes; before, the prior stands */
 #define TRACK_VOTES      5000       /* then tables are halved */
 #define TRACK_YOUNG      12         /* bins */
-#define TRACK_WIDTH      0.003f     /* step of a state's width ... */
+#define TRACK_WIDTH      0.005f     /* last step of a state's width ... */
+#define TRACK_WIDTH_ALL  0.003f     /* of that of all ... */
 #define TRACK_SHIFT      0.03f      /* and of a client's, e-folds */
 #define TRACK_SHIFT_ONE  64.0f
 #define TRACK_WHOLE      32.0f      /* quantiles below are whole */
@@ -821,6 +822,7 @@ prd_track_make(const prd_track_bins_t *b, const prd_tracks_t *p,
 
     for (i = 1; i < PRD_QUANTILES; i++) {
         w = h->state[v->state].width[i - 1]
+            + h->state[PRD_TRACK_ALL].width[i - 1]
             + (float) b->shift[horizon][i - 1] / TRACK_SHIFT_ONE;
         q = prd_max(m->mix[i] - m->mix[0], 0) + d;
         q = m->mix[0] + q * prd_track_exp(w) - d;
@@ -896,8 +898,19 @@ prd_track_score_pooled(prd_track_state_t *s, float loss[2][PRD_EXPERTS])
 
 
 static void
-prd_track_score_widths(prd_track_bins_t *b, prd_track_state_t *s,
-    unsigned horizon, const float *out, float y, int vote)
+prd_track_widen(prd_track_state_t *s, unsigned i, float by)
+{
+    float  v;
+
+    v = s->width[i] + 520 / (20 + s->votes) * by;
+    v = prd_max(v, -1);
+    s->width[i] = prd_min(v, 1);
+}
+
+
+static void
+prd_track_score_widths(prd_track_bins_t *b, prd_track_horizon_t *h,
+    unsigned state, unsigned horizon, const float *out, float y, int vote)
 {
     float     g, v;
     unsigned  i;
@@ -906,15 +919,19 @@ prd_track_score_widths(prd_track_bins_t *b, prd_track_state_t *s,
         g = prd_track_levels[i] - (y <= out[i]);
 
         v = (float) b->shift[horizon][i - 1]
-            + TRACK_SHIFT * TRACK_SHIFT_ONE * g;
+            + (TRACK_SHIFT + 0.5f / ((float) b->age + 4)) * TRACK_SHIFT_ONE
+              * g;
         v = floorf(v + prd_track_dice(b));
         v = prd_max(v, -TRACK_SHIFT_ONE);
         b->shift[horizon][i - 1] = (int8_t) prd_min(v, TRACK_SHIFT_ONE);
 
         if (vote) {
-            v = s->width[i - 1] + TRACK_WIDTH * g;
-            v = prd_max(v, -1);
-            s->width[i - 1] = prd_min(v, 1);
+            prd_track_widen(&h->state[state], i - 1, TRACK_WIDTH * g);
+
+            if (i == PRD_QUANTILES - 1) {
+                prd_track_widen(&h->state[PRD_TRACK_ALL], i - 1,
+                                TRACK_WIDTH_ALL * g);
+            }
         }
     }
 
@@ -958,7 +975,7 @@ prd_track_score(prd_track_bins_t *b, prd_track_horizon_t *h,
     prd_track_score_own(b, horizon > 0, 0, m, loss[0]);
     prd_track_score_own(b, horizon > 0, 1, m, loss[1]);
 
-    prd_track_score_widths(b, &h->state[v->state], horizon, m->out, y, vote);
+    prd_track_score_widths(b, h, v->state, horizon, m->out, y, vote);
 
     if (!vote) {
         return;
@@ -1119,8 +1136,8 @@ prd_track_begin(prd_track_bins_t *b, uint32_t bin, float y)
     b->level_hour = y;
     b->mean = y;
     b->scale = prd_max(0.3f, 0.5f * sqrtf(y));
-    b->unit[0] = 1;
-    b->unit[1] = 1;
+    b->unit[0] = 1 + 0.25f * sqrtf(y);
+    b->unit[1] = b->unit[0];
     b->active = y > 0 ? 65535 : 0;
     b->random = (uint8_t) bin;
 
@@ -1291,7 +1308,7 @@ prd_track_step(prd_track_t *t, prd_tracks_t *p, unsigned class, float y,
     prd_track_view_now(t, p, class, 0, &v);
     prd_track_view_past(b, 0, &v);
 
-    for (i = 0; i < extras; i++) {
+    for (i = 0; extra && i < extras; i++) {
         prd_track_make_extra(&m, i, extra[i].q[0]);
     }
 

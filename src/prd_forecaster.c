@@ -45,7 +45,8 @@ static void prd_forecaster_cost(prd_view_t *view,
 static void prd_forecaster_series(prd_view_t *view, double end_s,
     uint32_t now_ms);
 static void prd_forecaster_outlook(prd_forecaster_t *f, prd_view_t *view,
-    const prd_policy_t *policy, uint64_t end_s, int learning);
+    const prd_policy_t *policy, const prd_envelope_terms_t *t,
+    uint64_t end_s);
 static void prd_forecaster_top(prd_forecaster_t *f, prd_top_e by,
     const prd_top_t *top);
 
@@ -58,6 +59,7 @@ prd_forecaster_terms(const prd_view_t *view, const prd_policy_t *policy,
     t->horizon_s = prd_max(policy->params.horizon_s, PRD_BIN_S);
     t->learning = now_s < (double) view->zone->learn_since_s
                           + policy->params.warmup_s;
+    t->ahead = 0;
 }
 
 
@@ -110,8 +112,7 @@ prd_forecaster_round(prd_forecaster_t *f, prd_view_t *view,
         }
 
         prd_forecaster_series(view, (double) (was + 1) * PRD_BIN_S, now_ms);
-        prd_forecaster_outlook(f, view, policy, (was + 1) * PRD_BIN_S,
-                               t.learning);
+        prd_forecaster_outlook(f, view, policy, &t, (was + 1) * PRD_BIN_S);
     }
 
     prd_outlook_step(&view->outlook, &f->outlook, (uint64_t) now_s,
@@ -341,8 +342,11 @@ prd_forecaster_vote(prd_ballot_t *f, uint32_t parent)
 
 
 typedef struct {
-    prd_forecaster_t  *forecaster;
-    prd_view_t        *view;
+    prd_forecaster_t            *forecaster;
+    prd_view_t                  *view;
+    const prd_policy_t          *policy;
+    const prd_envelope_terms_t  *terms;
+    double                       now_s;
 } prd_forecaster_ballot_t;
 
 
@@ -357,11 +361,41 @@ prd_forecaster_group_vote(void *data, uint32_t slot)
 }
 
 
+/* More is expected of a client than it asks for: its envelope goes ahead. */
+
+static void
+prd_forecaster_ahead(void *data, uint32_t slot, uint16_t generation,
+    float ahead)
+{
+    prd_entry_t              *e;
+    prd_learned_t            *l;
+    prd_envelope_terms_t      t;
+    prd_forecaster_ballot_t  *b = data;
+
+    e = &b->view->table.entries[slot];
+    l = &b->view->learned[slot];
+
+    if (l->generation != generation || l->sigma == 0
+        || prd_env_generation(atomic_load_explicit(&e->envelope,
+                                                   memory_order_relaxed))
+           != generation)
+    {
+        return;
+    }
+
+    t = *b->terms;
+    t.ahead = ahead;
+
+    prd_learned_ahead(l, &b->view->zone->pooled, &t, b->now_s);
+    prd_forecaster_publish(b->view, b->policy, slot);
+}
+
+
 /* The bin that is over, for what is forecast beside the envelopes. */
 
 static void
 prd_forecaster_outlook(prd_forecaster_t *f, prd_view_t *view,
-    const prd_policy_t *policy, uint64_t end_s, int learning)
+    const prd_policy_t *policy, const prd_envelope_terms_t *t, uint64_t end_s)
 {
     uint32_t                  i;
     uint64_t                  cost, n;
@@ -371,13 +405,18 @@ prd_forecaster_outlook(prd_forecaster_t *f, prd_view_t *view,
     zone = view->zone;
     ballot.forecaster = f;
     ballot.view = view;
+    ballot.policy = policy;
+    ballot.terms = t;
+    ballot.now_s = (double) end_s;
 
     if (!f->outlook.running) {
         memset(&f->groups, 0, sizeof(prd_ballot_t));
     }
 
     prd_outlook_close(&view->outlook, &f->outlook, zone->last * PRD_BIN_S,
-                      end_s, learning, prd_forecaster_group_vote, &ballot);
+                      end_s, t->learning, prd_forecaster_group_vote, &ballot);
+    prd_outlook_look_ahead(&view->outlook, end_s, prd_forecaster_ahead,
+                           &ballot);
 
     for (i = 1; i < PRD_CLASSES; i++) {
 
@@ -536,6 +575,7 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
     prd_entry_t        *e;
     prd_learned_t      *l;
     prd_outlook_bin_t   bin;
+    prd_envelope_terms_t  terms;
 
     zone = view->zone;
     e = &view->table.entries[slot];
@@ -607,6 +647,17 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
                                                     memory_order_relaxed));
 
         missed = prd_learned_block(l, &zone->pooled, t, peak, vote, end_s);
+
+        bin.blocks = l->blocks;
+        bin.hours = l->hours;
+        bin.vote = vote;
+        bin.horizon_s = (uint32_t) t->horizon_s;
+
+        terms = *t;
+        refused = prd_outlook_count(&view->outlook, &f->outlook, &bin,
+                                    &terms.ahead);
+        t = &terms;
+
         prd_learned_near(l, &zone->pooled, t, count, vote, end_s);
 
         /*
@@ -632,10 +683,6 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
 
         l->count = prd_min(l->count + (float) count, 1e13f);
 
-        bin.blocks = l->blocks;
-        bin.hours = l->hours;
-
-        refused = prd_outlook_count(&view->outlook, &f->outlook, &bin);
 
         if (missed) {
             miss.tag = tag;

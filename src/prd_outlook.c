@@ -13,6 +13,8 @@
 #define PRD_OUTLOOK_IDLE_LONG 8640     /* a day, of a known client */
 #define PRD_OUTLOOK_KNOWN     2        /* active hours */
 #define PRD_OUTLOOK_TRIES     8        /* of a reader */
+#define PRD_OUTLOOK_HOURS     2        /* the class of bins of an hour */
+#define PRD_OUTLOOK_HOUR_S    3600
 #define PRD_OUTLOOK_HOUR_GAIN 0.02f    /* of a group's typical day */
 
 #define prd_outlook_align(n)  (((n) + 63) & ~(size_t) 63)
@@ -26,6 +28,13 @@ static uint32_t
 prd_outlook_records(uint32_t slots)
 {
     return prd_max(slots / PRD_OUTLOOK_SHARE, PRD_OUTLOOK_LEAST);
+}
+
+
+static uint32_t
+prd_outlook_tracks(uint32_t slots)
+{
+    return prd_max(slots / PRD_OUTLOOK_TRACKS, PRD_OUTLOOK_LEAST / 2);
 }
 
 
@@ -43,7 +52,9 @@ prd_outlook_size(uint32_t slots)
     return prd_outlook_fixed()
            + prd_outlook_align(slots * sizeof(uint32_t))
            + prd_outlook_align(prd_outlook_records(slots)
-                               * sizeof(prd_tracked_t));
+                               * sizeof(prd_tracked_t))
+           + prd_outlook_align(prd_outlook_tracks(slots)
+                               * sizeof(prd_outlook_track_t));
 }
 
 
@@ -61,6 +72,9 @@ prd_outlook_attach(prd_outlook_view_t *v, void *mem, prd_word_t *tags,
     p += prd_outlook_align(slots * sizeof(uint32_t));
     v->client = (prd_tracked_t *) p;
     v->clients = prd_outlook_records(slots);
+    p += prd_outlook_align(v->clients * sizeof(prd_tracked_t));
+    v->track = (prd_outlook_track_t *) p;
+    v->tracks = prd_outlook_tracks(slots);
 }
 
 
@@ -81,6 +95,8 @@ prd_outlook_init(void *mem, uint32_t slots)
     for (i = 0; i < PRD_GROUPS; i++) {
         (void) prd_aggregate_init(&o->group[i], prd_outlook_span_s[1]);
     }
+
+    (void) prd_tracks_init(&o->tracks, prd_outlook_span_s);
 
     /* an index of 0 says record 0, which does not name the slot: none */
 }
@@ -175,6 +191,10 @@ prd_outlook_take(prd_outlook_view_t *v, const prd_outlook_bin_t *bin)
 
     prd_outlook_begin(victim);
 
+    if (victim->track) {
+        v->track[victim->track - 1].owner = 0;
+    }
+
     memset((char *) victim + sizeof(uint32_t), 0,
            sizeof(prd_tracked_t) - sizeof(uint32_t));
 
@@ -192,9 +212,217 @@ prd_outlook_take(prd_outlook_view_t *v, const prd_outlook_bin_t *bin)
 }
 
 
+/* The class of bins that a horizon is forecast by. */
+
+static unsigned
+prd_outlook_class(uint32_t horizon_s)
+{
+    unsigned  i;
+
+    for (i = 0; i < PRD_TRACK_CLASSES - 1; i++) {
+        if (horizon_s <= prd_outlook_span_s[i]) {
+            break;
+        }
+    }
+
+    return i;
+}
+
+
+/* A track for a record that has none; whoever loses one asked for less. */
+
+static void
+prd_outlook_earn(prd_outlook_view_t *v, prd_tracked_t *c)
+{
+    uint32_t              i, mine;
+    prd_outlook_t        *o;
+    prd_tracked_t        *other;
+    prd_outlook_track_t  *t;
+
+    o = v->outlook;
+    mine = (uint32_t) (c - v->client) + 1;
+    t = NULL;
+
+    if (o->tracks_used < v->tracks) {
+        t = &v->track[o->tracks_used++];
+
+    } else {
+        for (i = 0; i < PRD_OUTLOOK_PROBES && t == NULL; i++) {
+            o->tracks_hand = o->tracks_hand + 1 < v->tracks
+                             ? o->tracks_hand + 1 : 0;
+            t = &v->track[o->tracks_hand];
+
+            if (t->owner == 0) {
+                break;
+            }
+
+            other = &v->client[t->owner - 1];
+
+            if (c->bin - other->bin > PRD_OUTLOOK_IDLE_LONG
+                || (c->known
+                    && c->habit.count > 4 * (other->habit.count + 1)))
+            {
+                prd_outlook_begin(other);
+                other->track = 0;
+                other->ahead = 0;
+                prd_outlook_end(other);
+                break;
+            }
+
+            t = NULL;
+        }
+
+        if (t == NULL) {
+            return;
+        }
+    }
+
+    memset(t, 0, sizeof(prd_outlook_track_t));
+    prd_track_init(&t->track);
+    t->owner = mine;
+    c->track = (uint32_t) (t - v->track) + 1;
+}
+
+
+/* Ends an open bin; one in which more came than forecast is noted. */
+
+static void
+prd_outlook_end_bin(prd_outlook_view_t *v, const prd_tracked_t *c,
+    prd_outlook_track_t *t, unsigned k, int vote)
+{
+    float           q[PRD_QUANTILES];
+    prd_miss_t      miss;
+    prd_outlook_t  *o;
+
+    o = v->outlook;
+
+    if (k == 1 && t->track.bins[k].bin + 1 == t->bin[k]
+        && prd_track_forecast(&t->track, &o->tracks, k, 0, NULL, 0, q)
+           == PRD_OK
+        && t->sum[k] > q[3])
+    {
+        memset(&miss, 0, sizeof(prd_miss_t));
+        miss.tag = c->tag;
+        miss.span_s = prd_outlook_span_s[k];
+        miss.end_s = (uint64_t) (t->bin[k] + 1) * miss.span_s;
+        miss.actual = t->sum[k];
+        miss.middle = q[0];
+        miss.upper = q[3];
+        miss.quantile = 0.99f;
+
+        prd_outlook_miss(v, &miss);
+    }
+
+    (void) prd_track_close(&t->track, &o->tracks, k, t->bin[k], t->sum[k],
+                           vote, NULL, 0);
+    t->bin[k] = 0;
+    t->sum[k] = 0;
+}
+
+
+static void
+prd_outlook_expect(prd_outlook_view_t *v, prd_tracked_t *c,
+    const prd_outlook_track_t *t, uint32_t horizon_s)
+{
+    float     q[PRD_QUANTILES];
+    unsigned  k;
+
+    k = prd_outlook_class(horizon_s);
+
+    c->ahead = prd_track_forecast(&t->track, &v->outlook->tracks, k, 0, NULL,
+                                  0, q)
+               == PRD_OK ? q[2] / prd_outlook_span_s[k] : 0;
+}
+
+
+static void
+prd_outlook_track(prd_outlook_view_t *v, prd_tracked_t *c,
+    const prd_outlook_bin_t *bin)
+{
+    int                   ended;
+    uint32_t              b;
+    unsigned              k;
+    prd_outlook_track_t  *t;
+
+    t = &v->track[c->track - 1];
+    ended = 0;
+
+    for (k = 0; k < PRD_TRACK_CLASSES; k++) {
+        b = (uint32_t) (bin->start_s / prd_outlook_span_s[k]);
+
+        if (t->bin[k] && t->bin[k] != b) {
+            prd_outlook_end_bin(v, c, t, k, bin->vote);
+            ended = 1;
+        }
+
+        t->bin[k] = b;
+        t->sum[k] += bin->tokens;
+    }
+
+    if (ended) {
+        prd_outlook_expect(v, c, t, bin->horizon_s);
+    }
+}
+
+
+void
+prd_outlook_look_ahead(prd_outlook_view_t *v, uint64_t end_s,
+    prd_outlook_ahead_pt publish, void *data)
+{
+    uint32_t              n, b, last;
+    prd_outlook_t        *o;
+    prd_tracked_t        *c;
+    prd_outlook_track_t  *t;
+
+    o = v->outlook;
+    b = (uint32_t) (end_s / PRD_OUTLOOK_HOUR_S);
+
+    for (n = o->tracks_used / PRD_OUTLOOK_AHEAD + 1; n; n--) {
+
+        if (o->tracks_at >= o->tracks_used) {
+            o->tracks_at = 0;
+        }
+
+        t = &v->track[o->tracks_at++];
+
+        if (t->owner == 0 || t->owner > v->clients) {
+            continue;
+        }
+
+        c = &v->client[t->owner - 1];
+        last = t->track.bins[PRD_OUTLOOK_HOURS].bin;
+
+        /* who was here in this hour is looked after at its requests */
+
+        if (t->bin[PRD_OUTLOOK_HOURS] == b || last == 0) {
+            continue;
+        }
+
+        prd_outlook_begin(c);
+
+        if (t->bin[PRD_OUTLOOK_HOURS]) {
+            prd_outlook_end_bin(v, c, t, PRD_OUTLOOK_HOURS, 1);
+            last = t->track.bins[PRD_OUTLOOK_HOURS].bin;
+        }
+
+        if (last + 1 < b) {
+            (void) prd_track_close(&t->track, &o->tracks, PRD_OUTLOOK_HOURS,
+                                   b - 1, 0, 1, NULL, 0);
+        }
+
+        prd_outlook_expect(v, c, t, PRD_OUTLOOK_HOUR_S);
+        prd_outlook_end(c);
+
+        if (c->ahead > 0) {
+            publish(data, c->slot, c->generation, c->ahead);
+        }
+    }
+}
+
+
 uint32_t
 prd_outlook_count(prd_outlook_view_t *v, const prd_outlook_work_t *w,
-    const prd_outlook_bin_t *bin)
+    const prd_outlook_bin_t *bin, float *ahead)
 {
     uint32_t          refused;
     prd_tracked_t    *c;
@@ -203,6 +431,7 @@ prd_outlook_count(prd_outlook_view_t *v, const prd_outlook_work_t *w,
 
     o = v->outlook;
     c = prd_outlook_find(v, bin->slot, bin->generation);
+    *ahead = 0;
 
     if (c == NULL) {
 
@@ -231,6 +460,15 @@ prd_outlook_count(prd_outlook_view_t *v, const prd_outlook_work_t *w,
 
     if (h.count) {
         prd_habit_count(&c->habit, &h, bin->start_s, w->offset_s);
+    }
+
+    if (c->track == 0 && c->habit.bins >= PRD_OUTLOOK_ACTIVE) {
+        prd_outlook_earn(v, c);
+    }
+
+    if (c->track) {
+        prd_outlook_track(v, c, bin);
+        *ahead = c->ahead;
     }
 
     prd_outlook_end(c);
@@ -428,6 +666,12 @@ prd_outlook_pass(prd_outlook_view_t *v, prd_outlook_work_t *w, uint64_t now_s,
             /* its client was forgotten */
 
             prd_outlook_begin(c);
+
+            if (c->track) {
+                v->track[c->track - 1].owner = 0;
+                c->track = 0;
+            }
+
             c->tag = 0;
             prd_outlook_end(c);
         }
@@ -625,6 +869,45 @@ prd_outlook_group(const prd_outlook_view_t *v, uint32_t slot,
 }
 
 
+prd_rc_t
+prd_outlook_copy_track(const prd_outlook_view_t *v, const prd_tracked_t *c,
+    prd_track_t *track)
+{
+    uint32_t              tries, seq;
+    prd_tracked_t        *mine;
+    prd_outlook_track_t  *t;
+
+    if (c->track == 0 || c->track > v->tracks) {
+        return PRD_DECLINED;
+    }
+
+    t = &v->track[c->track - 1];
+
+    for (tries = 0; tries < PRD_OUTLOOK_TRIES; tries++) {
+
+        if (t->owner == 0 || t->owner > v->clients) {
+            return PRD_DECLINED;
+        }
+
+        mine = &v->client[t->owner - 1];
+        seq = atomic_load_explicit(&mine->seq, memory_order_acquire);
+
+        if ((seq & 1) || mine->tag != c->tag) {
+            continue;
+        }
+
+        memcpy(track, &t->track, sizeof(prd_track_t));
+        atomic_thread_fence(memory_order_acquire);
+
+        if (atomic_load_explicit(&mine->seq, memory_order_relaxed) == seq) {
+            return PRD_OK;
+        }
+    }
+
+    return PRD_DECLINED;
+}
+
+
 static void
 prd_outlook_put(uint8_t **p, uint64_t v, unsigned bytes)
 {
@@ -725,6 +1008,8 @@ prd_outlook_give(prd_outlook_view_t *v, const prd_tracked_t *c,
     mine->slot = slot;
     mine->generation = generation;
     mine->refused = 0;
+    mine->track = 0;
+    mine->ahead = 0;
 
     atomic_store_explicit(&v->index[slot], n, memory_order_release);
     atomic_store_explicit(&o->used, n + 1, memory_order_relaxed);

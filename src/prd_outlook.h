@@ -9,6 +9,11 @@
  * PRD_OUTLOOK_BLOCKS closed blocks; in a full table it takes the place of one
  * that is gone or has been idle for long, a known client's only after a day.
  *
+ * Of these, one for PRD_OUTLOOK_TRACKS slots also has a track: the state of
+ * the experts that forecast its bins.  It takes PRD_OUTLOOK_ACTIVE active bins
+ * of 10 s, and where no track is free, four times the requests of whoever is
+ * to give way.
+ *
  * All of it is written by the forecasting thread (or the replay tool) alone.
  * Workers read copies: prd_outlook_client(), prd_outlook_misses().
  */
@@ -20,6 +25,7 @@
 
 #include "prd_aggregate.h"
 #include "prd_bucket.h"
+#include "prd_experts.h"
 #include "prd_group.h"
 #include "prd_markov.h"
 
@@ -27,6 +33,9 @@
 #define PRD_OUTLOOK_SHARE    6         /* slots for a record */
 #define PRD_OUTLOOK_LEAST    64        /* records */
 #define PRD_OUTLOOK_BLOCKS   2
+#define PRD_OUTLOOK_TRACKS   20        /* slots for a track */
+#define PRD_OUTLOOK_ACTIVE   12
+#define PRD_OUTLOOK_AHEAD    360       /* bins: a pass over all tracks */
 #define PRD_OUTLOOK_PASS     60        /* bins: a pass over all for groups */
 #define PRD_OUTLOOK_MISSES   256
 #define PRD_OUTLOOK_SPANS    3         /* of aggregates: 60, 300, 3600 s */
@@ -49,8 +58,24 @@ typedef struct {
     uint8_t           group;           /* place, or PRD_GROUP_NONE */
     uint8_t           outlier;         /* 1: like nobody else */
     uint8_t           known;           /* 1: not to be evicted within a day */
+    uint32_t          track;           /* its number + 1; 0: none */
+    float             ahead;           /* 95 % quantile of the demand over */
+                                       /* the horizon, tokens/s; 0: none */
     prd_habit_t       habit;
 } prd_tracked_t;
+
+
+/*
+ * A client's curves.  Guarded by its record's seq; the open bins are those
+ * that still count.
+ */
+
+typedef struct {
+    uint32_t          owner;           /* record's number + 1; 0: free */
+    uint32_t          bin[PRD_TRACK_CLASSES];  /* open, 0: none */
+    float             sum[PRD_TRACK_CLASSES];  /* tokens in it */
+    prd_track_t       track;
+} prd_outlook_track_t;
 
 
 /* A bin in which more came than had been forecast. */
@@ -87,7 +112,9 @@ typedef struct {
     _Atomic uint32_t  used;            /* records ever taken, from the first */
     uint32_t          hand;            /* where the next victim is looked for */
     uint32_t          loads;           /* states loaded: passes begin anew */
-    uint32_t          spare;
+    uint32_t          tracks_used;     /* tracks ever taken, from the first */
+    uint32_t          tracks_hand;
+    uint32_t          tracks_at;       /* of the pass over them */
 
     prd_groups_t      groups;
     prd_markov_t      chain[PRD_GROUPS];
@@ -113,6 +140,8 @@ typedef struct {
     _Atomic uint32_t  miss_seq[PRD_OUTLOOK_MISSES];
     prd_miss_t        miss[PRD_OUTLOOK_MISSES];
 
+    prd_tracks_t      tracks;          /* pooled, 60 s, 300 s and 3600 s */
+
     _Alignas(64)
     prd_markov_ring_t ring[];          /* of workers; prd_outlook_size() */
 } prd_outlook_t;
@@ -125,7 +154,9 @@ typedef struct {
     _Atomic uint32_t  *index;          /* a slot's record */
     prd_tracked_t     *client;
     prd_word_t        *tags;           /* the zone's: who is in a slot */
+    prd_outlook_track_t  *track;
     uint32_t           clients;        /* records there are */
+    uint32_t           tracks;
 } prd_outlook_view_t;
 
 
@@ -162,12 +193,31 @@ typedef struct {
     uint32_t  refused;                 /* since its slot was claimed */
     uint32_t  requests;                /* admitted */
     float     tokens;
+    int       vote;                    /* 0: the pooled tables learn nothing */
     uint64_t  start_s;                 /* wall: of the bin */
+    uint32_t  horizon_s;               /* of prd_tracked_t.ahead */
 } prd_outlook_bin_t;
 
-/* Returns how many requests were refused in it; 0 when that is not known. */
+/*
+ * Returns how many requests were refused in it, 0 when that is not known.
+ * *ahead is what is expected of the client over the next horizon at the 95 %
+ * quantile, tokens/s; 0 where it has no track.
+ */
 uint32_t prd_outlook_count(prd_outlook_view_t *v,
-    const prd_outlook_work_t *w, const prd_outlook_bin_t *bin);
+    const prd_outlook_work_t *w, const prd_outlook_bin_t *bin, float *ahead);
+
+/*
+ * Portion of a pass over all tracks, an hour for all of them: hours that ended
+ * without requests are closed, and publish() is told of each client of whom
+ * something is expected in the next one.  (Shorter bins that are empty wait
+ * for the client's next request: closing them for thousands of idle clients
+ * every few minutes cost more than all the rest.)
+ */
+typedef void (*prd_outlook_ahead_pt)(void *data, uint32_t slot,
+    uint16_t generation, float ahead);
+
+void prd_outlook_look_ahead(prd_outlook_view_t *v, uint64_t end_s,
+    prd_outlook_ahead_pt publish, void *data);
 
 /* A bin in which more came than was forecast. */
 void prd_outlook_miss(prd_outlook_view_t *v, const prd_miss_t *miss);
@@ -200,6 +250,10 @@ prd_rc_t prd_outlook_client(const prd_outlook_view_t *v, uint32_t slot,
 /* The same of a record by its number, whoever's it is. */
 prd_rc_t prd_outlook_copy(const prd_outlook_view_t *v, uint32_t i,
     prd_tracked_t *copy);
+
+/* Its track; PRD_DECLINED: it has none. */
+prd_rc_t prd_outlook_copy_track(const prd_outlook_view_t *v,
+    const prd_tracked_t *c, prd_track_t *track);
 
 /* The group of a slot's client, or PRD_GROUP_NONE; cheap. */
 unsigned prd_outlook_group(const prd_outlook_view_t *v, uint32_t slot,

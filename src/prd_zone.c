@@ -137,7 +137,8 @@ prd_zone_init(void *mem, size_t size, uint32_t unit,
 
     n = (size - sizeof(prd_zone_t) - prd_outlook_size(0))
         / (PRD_WAYS * (PRD_SLOT_BYTES + sizeof(uint32_t))
-           + PRD_WAYS * sizeof(prd_tracked_t) / PRD_OUTLOOK_SHARE)
+           + PRD_WAYS * sizeof(prd_tracked_t) / PRD_OUTLOOK_SHARE
+           + PRD_WAYS * sizeof(prd_outlook_track_t) / PRD_OUTLOOK_TRACKS)
         + PRD_OUTLOOK_LEAST;
     n = prd_min(n, UINT32_MAX / PRD_WAYS - 1);
 
@@ -177,6 +178,7 @@ prd_zone_init(void *mem, size_t size, uint32_t unit,
     terms.alpha = 1 - policy->params.confidence_ppm / 1e6;
     terms.horizon_s = policy->params.horizon_s;
     terms.learning = 1;
+    terms.ahead = 0;
 
     prd_pooled_init(&zone->pooled, &terms);
     prd_pooled_newcomer(&zone->pooled, &terms, (double) now_s);

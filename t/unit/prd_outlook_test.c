@@ -17,6 +17,7 @@
 static prd_outlook_view_t  v;
 static prd_outlook_work_t  w;
 static prd_word_t          tags[SLOTS];
+static float               ahead;
 
 
 static void
@@ -60,7 +61,7 @@ count(uint32_t slot, uint32_t requests, uint64_t s, uint16_t hours)
 
     atomic_store(&tags[slot], bin.tag);
 
-    return prd_outlook_count(&v, &w, &bin);
+    return prd_outlook_count(&v, &w, &bin, &ahead);
 }
 
 
@@ -92,7 +93,7 @@ records(void)
     bin.requests = 9;
     bin.start_s = LAB_S;
 
-    (void) prd_outlook_count(&v, &w, &bin);
+    (void) prd_outlook_count(&v, &w, &bin, &ahead);
     is_int(prd_outlook_client(&v, 3, 0, &c), PRD_DECLINED,
            "a stranger has none");
 
@@ -111,10 +112,10 @@ records(void)
     bin.blocks = 6;
     bin.refused = 40;
     bin.start_s = LAB_S + 10;
-    is_int(prd_outlook_count(&v, &w, &bin), 40, "refused in the bin");
+    is_int(prd_outlook_count(&v, &w, &bin, &ahead), 40, "refused in the bin");
     bin.start_s = LAB_S + 20;
     bin.refused = 41;
-    is_int(prd_outlook_count(&v, &w, &bin), 1, "one more");
+    is_int(prd_outlook_count(&v, &w, &bin, &ahead), 1, "one more");
 
     /* a full table: nobody is driven out who was here just now */
 

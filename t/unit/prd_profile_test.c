@@ -346,6 +346,8 @@ round_trip(void)
     prd_profile_head_t  head;
     prd_outlook_bin_t   bin;
 
+    float               ahead;
+
     static prd_outlook_work_t  work;
 
     a = zone(zone_size(ZONE));
@@ -388,7 +390,7 @@ round_trip(void)
     bin.blocks = 9;
     bin.requests = 33;
     bin.start_s = NOW_S - 7200;
-    (void) prd_outlook_count(&a.outlook, &work, &bin);
+    (void) prd_outlook_count(&a.outlook, &work, &bin, &ahead);
 
     for (n = 0; n < 60; n++) {
         (void) prd_aggregate_add(&a.outlook.outlook->zone[1],
