@@ -125,22 +125,26 @@ layout(void)
         memset((void *) v.outlook.index, 0xff, slots * sizeof(uint32_t));
         memset((void *) v.outlook.client, 0xff,
                v.outlook.clients * sizeof(prd_tracked_t));
+        memset(v.outlook.track, 0xff,
+               v.outlook.tracks * sizeof(prd_outlook_track_t));
 
         wrong += (char *) v.outlook.outlook
                  < (char *) (v.learned + slots + 1)
                  || (char *) v.outlook.index
                     < (char *) &v.outlook.outlook->ring[PRD_OUTLOOK_RINGS]
                  || (char *) v.outlook.client
-                    < (char *) (v.outlook.index + slots);
+                    < (char *) (v.outlook.index + slots)
+                 || (char *) v.outlook.track
+                    < (char *) (v.outlook.client + v.outlook.clients);
         wrong += !guarded(p, size);
 
-        end = (size_t) ((char *) (v.outlook.client + v.outlook.clients) - p);
+        end = (size_t) ((char *) (v.outlook.track + v.outlook.tracks) - p);
         wrong += end > size;
 
         /* no waste beyond a bucket, its records and the padding */
 
-        wrong += size - end > PRD_WAYS * 140 + 2 * sizeof(prd_tracked_t) + 8
-                              + 8 * 64;
+        wrong += size - end > PRD_WAYS * 140 + 2 * sizeof(prd_tracked_t)
+                              + 2 * sizeof(prd_outlook_track_t) + 9 * 64;
         last = prd_max(last, slots);
 
         free(p);
