@@ -143,7 +143,8 @@ static ngx_http_predictive_route_t  ngx_http_predictive_zone_routes[] = {
     { ngx_string("/explain"), NGX_HTTP_POST, 0, ngx_http_predictive_explain },
     { ngx_string("/keys/"), NGX_HTTP_GET, 1,
       ngx_http_predictive_explain_hex },
-    { ngx_string("/groups"), NGX_HTTP_GET, 0, ngx_http_predictive_api_later },
+    { ngx_string("/groups"), NGX_HTTP_GET, 0,
+      ngx_http_predictive_outlook_groups },
     { ngx_null_string, 0, 0, NULL }
 };
 
@@ -746,6 +747,7 @@ ngx_http_predictive_api_index(ngx_http_predictive_api_t *api)
     ngx_http_predictive_json_text(json, NULL,
                                   "/zones/Z/top?by=rate|rejected|forecast&n=N");
     ngx_http_predictive_json_text(json, NULL, "/zones/Z/keys/HEX");
+    ngx_http_predictive_json_text(json, NULL, "/zones/Z/groups");
     ngx_http_predictive_json_text(json, NULL, "POST /zones/Z/explain");
     ngx_http_predictive_json_close(json, ']');
     ngx_http_predictive_json_close(json, '}');
@@ -952,6 +954,7 @@ ngx_http_predictive_api_one(ngx_http_predictive_api_t *api)
 
     ngx_http_predictive_api_series(api, "series", 0);
     ngx_http_predictive_api_series(api, "series_long", 1);
+    ngx_http_predictive_outlook_zone(api);
 
     if (ngx_http_predictive_api_arg(api, "check", &value) == NGX_OK
         && value.len == 1 && value.data[0] == '1')

@@ -81,6 +81,14 @@ void ngx_http_predictive_explain(ngx_http_predictive_api_t *api);
 void ngx_http_predictive_explain_hex(ngx_http_predictive_api_t *api);
 
 
+/* _outlook.c */
+
+void ngx_http_predictive_outlook_groups(ngx_http_predictive_api_t *api);
+void ngx_http_predictive_outlook_zone(ngx_http_predictive_api_t *api);
+void ngx_http_predictive_outlook_client(ngx_http_predictive_api_t *api,
+    uint32_t slot, uint16_t generation);
+
+
 /* _metrics.c */
 
 void ngx_http_predictive_metrics(ngx_http_predictive_api_t *api);

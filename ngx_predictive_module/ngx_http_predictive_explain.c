@@ -918,7 +918,14 @@ ngx_http_predictive_explain_known(ngx_http_predictive_api_t *api,
                                     (uint32_t) client->demand / unit);
     ngx_http_predictive_json_close(json, '}');
 
-    ngx_http_predictive_json_null(json, "group");
+    if (client->slot != PRD_NO_SLOT) {
+        ngx_http_predictive_outlook_client(api, client->slot,
+                        (uint16_t) prd_env_generation(client->envelope));
+
+    } else {
+        ngx_http_predictive_json_null(json, "group");
+    }
+
     ngx_http_predictive_json_null(json, "pool");
 }
 

@@ -387,6 +387,14 @@ ngx_msec_t ngx_http_predictive_state_interval(
     ngx_http_predictive_main_conf_t *pmcf);
 
 
+/* _outlook.c */
+
+/* The name of the group that a part's client is in; returns its length, 0:
+ * none is known. */
+size_t ngx_http_predictive_outlook_name(ngx_http_predictive_part_t *part,
+    char name[PRD_GROUP_NAME]);
+
+
 /* _api.c */
 
 char *ngx_http_predictive_api(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);

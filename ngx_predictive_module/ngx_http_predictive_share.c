@@ -98,7 +98,7 @@ struct ngx_http_predictive_part_of_s {
     uint64_t                        bin;
     uint64_t                        todo;
     uint64_t                        asking;
-    uint32_t                        budget[PRD_GROUPS];
+    uint32_t                        budget[PRD_NODE_GROUPS];
     ngx_queue_t                     takes;
     ngx_uint_t                      ntakes;
 
@@ -106,7 +106,7 @@ struct ngx_http_predictive_part_of_s {
     struct {
         ngx_uint_t                  n;
         uint32_t                    slot[PRD_HOME_KEYS];
-    }                               batch[PRD_GROUPS];
+    }                               batch[PRD_NODE_GROUPS];
     ngx_queue_t                     puts;
     ngx_uint_t                      nputs;
 
@@ -765,7 +765,7 @@ ngx_http_predictive_share_nodes(ngx_http_predictive_crew_t *crew)
         ngx_log_error(NGX_LOG_INFO, crew->share->cycle->log, 0,
                       "predictive store \"%V\": %uD nodes, home of %d of %d "
                       "groups", &crew->store->name, crew->nodes.n,
-                      __builtin_popcountll(homes), PRD_GROUPS);
+                      __builtin_popcountll(homes), PRD_NODE_GROUPS);
     }
 
     crew->homes = homes;
@@ -1237,7 +1237,7 @@ ngx_http_predictive_share_publish(ngx_http_predictive_part_of_t *part)
         return;
     }
 
-    for (group = 0; group < PRD_GROUPS; group++) {
+    for (group = 0; group < PRD_NODE_GROUPS; group++) {
 
         if (part->nputs >= NGX_HTTP_PREDICTIVE_PIPELINE) {
             return;

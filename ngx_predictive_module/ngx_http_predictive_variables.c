@@ -20,6 +20,7 @@ typedef enum {
     NGX_HTTP_PREDICTIVE_REMAINING,
     NGX_HTTP_PREDICTIVE_RETRY_AFTER,
     NGX_HTTP_PREDICTIVE_DELAY,
+    NGX_HTTP_PREDICTIVE_GROUP,
     NGX_HTTP_PREDICTIVE_NONE              /* of a later version */
 } ngx_http_predictive_variable_e;
 
@@ -75,7 +76,7 @@ static ngx_http_variable_t  ngx_http_predictive_vars[] = {
       NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
     { ngx_string("predictive_group"), NULL,
-      ngx_http_predictive_variable, NGX_HTTP_PREDICTIVE_NONE,
+      ngx_http_predictive_variable, NGX_HTTP_PREDICTIVE_GROUP,
       NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
     { ngx_string("predictive_pool"), NULL,
@@ -113,6 +114,7 @@ static ngx_int_t
 ngx_http_predictive_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data)
 {
+    char                         group[PRD_GROUP_NAME];
     u_char                      *p;
     size_t                       len;
     double                       forecast;
@@ -193,6 +195,17 @@ ngx_http_predictive_variable(ngx_http_request_t *r,
 
     case NGX_HTTP_PREDICTIVE_DELAY:
         p = ngx_sprintf(p, "%M.%03M", ctx->delay / 1000, ctx->delay % 1000);
+        break;
+
+    case NGX_HTTP_PREDICTIVE_GROUP:
+
+        len = ngx_http_predictive_outlook_name(part, group);
+
+        if (len == 0) {
+            goto none;
+        }
+
+        p = ngx_cpymem(p, group, len);
         break;
 
     default:

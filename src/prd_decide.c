@@ -797,6 +797,54 @@ prd_refund(prd_view_t *view, const prd_policy_t *policy,
 }
 
 
+/* An admitted request of a class: what followed what, in its group. */
+
+static __attribute__((noinline)) void
+prd_decide_asked(prd_view_t *view, const prd_ask_t *ask,
+    const prd_answer_t *answer)
+{
+    uint32_t      last;
+    unsigned      group;
+    prd_entry_t  *e;
+
+    if (view->shared || answer->full) {
+        return;
+    }
+
+    e = &view->table.entries[answer->slot];
+    last = atomic_load_explicit(&e->asked, memory_order_relaxed);
+    atomic_store_explicit(&e->asked, (uint16_t) (ask->class_ | PRD_CLASSES),
+                          memory_order_relaxed);
+
+    if (last == 0) {
+        return;
+    }
+
+    group = prd_outlook_group(&view->outlook, answer->slot,
+                (uint16_t) prd_env_generation(prd_load(&e->envelope)));
+
+    if (group != PRD_GROUP_NONE) {
+        prd_markov_note(&view->outlook.outlook->ring[view->worker
+                                                     - view->zone->worker],
+                        group, last % PRD_CLASSES, ask->class_);
+    }
+}
+
+
+/* What a request of a class has cost. */
+
+static void
+prd_decide_class_cost(prd_view_t *view, uint32_t class_, uint32_t cost)
+{
+    _Atomic uint64_t  *p;
+
+    p = &view->worker->class_cost[class_];
+    atomic_fetch_add_explicit(p, cost, memory_order_relaxed);
+    p = &view->worker->class_n[class_];
+    atomic_fetch_add_explicit(p, 1, memory_order_relaxed);
+}
+
+
 void
 prd_note(prd_view_t *view, const prd_ask_t *ask, const prd_answer_t *answer,
     unsigned dry_run, uint64_t wall_ms)
@@ -829,6 +877,14 @@ prd_note(prd_view_t *view, const prd_ask_t *ask, const prd_answer_t *answer,
         prd_zone_add(view, PRD_CNT_COST_MILLI,
                      answer->terms.unit == PRD_MILLI
                      ? answer->cost : (uint64_t) answer->cost * 1000);
+    }
+
+    if (ask->class_ && answer->taken) {
+        prd_decide_asked(view, ask, answer);
+
+        if (!ask->charged) {
+            prd_decide_class_cost(view, ask->class_, answer->cost);
+        }
     }
 
     if (answer->verdict < PRD_DELAYED) {
@@ -919,6 +975,10 @@ prd_settle(prd_view_t *view, const prd_policy_t *policy,
     prd_zone_add(view, PRD_CNT_COST_MILLI,
                  answer->terms.unit == PRD_MILLI ? cost
                                                  : (uint64_t) cost * 1000);
+
+    if (ask->class_) {
+        prd_decide_class_cost(view, ask->class_, cost);
+    }
 
     if (cost == answer->cost) {
         return;

@@ -470,6 +470,7 @@ prd_learned_rate(prd_learned_t *l, const prd_pooled_t *p,
 
     r = l->cap_rate;
     near = (float) prd_learned_forecast(l, p, t, now_s);
+    near = prd_max(near, t->ahead);
 
     if (l->hours > l->counted) {
         hour = exp2f(prd_min(l->mu_rate
@@ -497,6 +498,14 @@ prd_learned_rate(prd_learned_t *l, const prd_pooled_t *p,
     l->rate = prd_learned_bound(r, &l->cap_rate, l->rate_at, t->learning,
                                 now_s);
     l->rate_at = (uint32_t) now_s;
+}
+
+
+void
+prd_learned_ahead(prd_learned_t *l, const prd_pooled_t *p,
+    const prd_envelope_terms_t *t, double now_s)
+{
+    prd_learned_rate(l, p, t, now_s);
 }
 
 

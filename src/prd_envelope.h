@@ -148,6 +148,9 @@ typedef struct {
     double    alpha;                  /* 1 - confidence */
     double    horizon_s;
     int       learning;               /* in warm-up: no growth bounds */
+    float     ahead;                  /* tokens/s over the next horizon, as */
+                                      /* forecast of this client otherwise; */
+                                      /* 0: nothing */
 } prd_envelope_terms_t;
 
 
@@ -186,6 +189,13 @@ prd_rc_t prd_learned_hour_end(prd_learned_t *l, uint16_t epoch);
 /* Closes an hour with l->count > 0 tokens admitted in it. */
 void prd_learned_hour(prd_learned_t *l, prd_pooled_t *p,
     const prd_envelope_terms_t *t, int vote, double now_s);
+
+/*
+ * Of a client from which nothing came: its rate may rise for what is forecast
+ * (t->ahead), within the bounds that hold for its own.
+ */
+void prd_learned_ahead(prd_learned_t *l, const prd_pooled_t *p,
+    const prd_envelope_terms_t *t, double now_s);
 
 /* Adds a block's count to the short forecast. */
 void prd_learned_near(prd_learned_t *l, prd_pooled_t *p,

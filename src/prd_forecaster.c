@@ -44,6 +44,9 @@ static void prd_forecaster_cost(prd_view_t *view,
     const prd_policy_t *policy);
 static void prd_forecaster_series(prd_view_t *view, double end_s,
     uint32_t now_ms);
+static void prd_forecaster_outlook(prd_forecaster_t *f, prd_view_t *view,
+    const prd_policy_t *policy, const prd_envelope_terms_t *t,
+    uint64_t end_s);
 static void prd_forecaster_top(prd_forecaster_t *f, prd_top_e by,
     const prd_top_t *top);
 
@@ -56,6 +59,7 @@ prd_forecaster_terms(const prd_view_t *view, const prd_policy_t *policy,
     t->horizon_s = prd_max(policy->params.horizon_s, PRD_BIN_S);
     t->learning = now_s < (double) view->zone->learn_since_s
                           + policy->params.warmup_s;
+    t->ahead = 0;
 }
 
 
@@ -108,7 +112,11 @@ prd_forecaster_round(prd_forecaster_t *f, prd_view_t *view,
         }
 
         prd_forecaster_series(view, (double) (was + 1) * PRD_BIN_S, now_ms);
+        prd_forecaster_outlook(f, view, policy, &t, (was + 1) * PRD_BIN_S);
     }
+
+    prd_outlook_step(&view->outlook, &f->outlook, (uint64_t) now_s,
+                     t.learning);
 
     epoch = (uint64_t) (now_s / PRD_EPOCH_S);
 
@@ -298,7 +306,7 @@ prd_forecaster_publish(prd_view_t *view, const prd_policy_t *policy,
 /* May this client vote?  Clients of one newcomer key share four votes a bin. */
 
 static int
-prd_forecaster_vote(prd_forecaster_t *f, uint32_t parent)
+prd_forecaster_vote(prd_ballot_t *f, uint32_t parent)
 {
     uint32_t  i, n;
 
@@ -333,6 +341,112 @@ prd_forecaster_vote(prd_forecaster_t *f, uint32_t parent)
 }
 
 
+typedef struct {
+    prd_forecaster_t            *forecaster;
+    prd_view_t                  *view;
+    const prd_policy_t          *policy;
+    const prd_envelope_terms_t  *terms;
+    double                       now_s;
+} prd_forecaster_ballot_t;
+
+
+static int
+prd_forecaster_group_vote(void *data, uint32_t slot)
+{
+    prd_forecaster_ballot_t  *b = data;
+
+    return prd_forecaster_vote(&b->forecaster->groups,
+               atomic_load_explicit(&b->view->table.entries[slot].parent,
+                                    memory_order_relaxed));
+}
+
+
+/* More is expected of a client than it asks for: its envelope goes ahead. */
+
+static void
+prd_forecaster_ahead(void *data, uint32_t slot, uint16_t generation,
+    float ahead)
+{
+    prd_entry_t              *e;
+    prd_learned_t            *l;
+    prd_envelope_terms_t      t;
+    prd_forecaster_ballot_t  *b = data;
+
+    e = &b->view->table.entries[slot];
+    l = &b->view->learned[slot];
+
+    if (l->generation != generation || l->sigma == 0
+        || prd_env_generation(atomic_load_explicit(&e->envelope,
+                                                   memory_order_relaxed))
+           != generation)
+    {
+        return;
+    }
+
+    t = *b->terms;
+    t.ahead = ahead;
+
+    prd_learned_ahead(l, &b->view->zone->pooled, &t, b->now_s);
+    prd_forecaster_publish(b->view, b->policy, slot);
+}
+
+
+/* The bin that is over, for what is forecast beside the envelopes. */
+
+static void
+prd_forecaster_outlook(prd_forecaster_t *f, prd_view_t *view,
+    const prd_policy_t *policy, const prd_envelope_terms_t *t, uint64_t end_s)
+{
+    uint32_t                  i;
+    uint64_t                  cost, n;
+    prd_zone_t               *zone;
+    prd_forecaster_ballot_t   ballot;
+
+    zone = view->zone;
+    ballot.forecaster = f;
+    ballot.view = view;
+    ballot.policy = policy;
+    ballot.terms = t;
+    ballot.now_s = (double) end_s;
+
+    if (!f->outlook.running) {
+        memset(&f->groups, 0, sizeof(prd_ballot_t));
+    }
+
+    prd_outlook_close(&view->outlook, &f->outlook, zone->last * PRD_BIN_S,
+                      end_s, t->learning, prd_forecaster_group_vote, &ballot);
+    prd_outlook_look_ahead(&view->outlook, end_s, prd_forecaster_ahead,
+                           &ballot);
+
+    for (i = 1; i < PRD_CLASSES; i++) {
+
+        if (atomic_load_explicit(&zone->classes[i], memory_order_relaxed)
+            == 0)
+        {
+            continue;
+        }
+
+        n = prd_zone_sum(zone, offsetof(prd_worker_t, class_n)
+                               + i * sizeof(uint64_t));
+
+        if (n == zone->class_n_seen[i]) {
+            continue;
+        }
+
+        cost = prd_zone_sum(zone, offsetof(prd_worker_t, class_cost)
+                                  + i * sizeof(uint64_t));
+
+        prd_outlook_cost(&view->outlook, i,
+                         (float) ((double) (cost - zone->class_cost_seen[i])
+                                  / (double) (n - zone->class_n_seen[i])
+                                  / policy->unit));
+
+        zone->class_n_seen[i] = n;
+        zone->class_cost_seen[i] = cost;
+    }
+}
+
+
 static prd_rc_t
 prd_forecaster_bin(prd_forecaster_t *f, prd_view_t *view,
     const prd_policy_t *policy, const prd_envelope_terms_t *t, double end_s,
@@ -345,7 +459,7 @@ prd_forecaster_bin(prd_forecaster_t *f, prd_view_t *view,
     zone = view->zone;
     active = 0;
 
-    memset(f->parent, 0, sizeof(f->parent));
+    memset(f->blocks.parent, 0, sizeof(f->blocks.parent));
     memset(f->top_n, 0, sizeof(f->top_n));
 
     n = (view->table.nbuckets + 63) / 64;
@@ -449,20 +563,25 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
     const prd_policy_t *policy, const prd_envelope_terms_t *t, uint32_t slot,
     double end_s)
 {
-    int             vote;
-    double          count, peak, denied, unit, cost;
-    uint16_t        epoch;
-    uint32_t        n;
-    uint64_t        tag, env, demand, counts;
-    prd_top_t       top;
-    prd_zone_t     *zone;
-    prd_entry_t    *e;
-    prd_learned_t  *l;
+    int                 missed, vote;
+    float               depth, middle;
+    double              count, peak, denied, unit, cost;
+    uint16_t            epoch;
+    uint32_t            n, refused, requests;
+    uint64_t            tag, env, demand, counts;
+    prd_top_t           top;
+    prd_miss_t          miss;
+    prd_zone_t         *zone;
+    prd_entry_t        *e;
+    prd_learned_t      *l;
+    prd_outlook_bin_t   bin;
+    prd_envelope_terms_t  terms;
 
     zone = view->zone;
     e = &view->table.entries[slot];
     l = &view->learned[slot];
     unit = policy->unit;
+    requests = 0;
 
     __builtin_prefetch(l, 1);
 
@@ -496,7 +615,7 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
     if (policy->charged) {
         counts = atomic_exchange_explicit(&e->counts, 0,
                                           memory_order_relaxed);
-        n = (uint32_t) (counts >> 32);
+        n = requests = (uint32_t) (counts >> 32);
         cost = count;
 
         /* where nodes share, the count is of all, the requests are ours */
@@ -521,10 +640,32 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
     top.rejected = (float) n;
 
     if (peak > 0) {
-        vote = prd_forecaster_vote(f, atomic_load_explicit(&e->parent,
+        bin.slot = slot;
+        bin.tag = tag;
+        bin.generation = l->generation;
+        bin.refused = n;
+        bin.tokens = (float) count;
+        bin.requests = policy->charged ? requests : (uint32_t) count;
+        bin.start_s = (uint64_t) end_s - PRD_BIN_S;
+
+        depth = l->depth;
+        middle = exp2f(l->mu);
+
+        vote = prd_forecaster_vote(&f->blocks, atomic_load_explicit(&e->parent,
                                                     memory_order_relaxed));
 
-        (void) prd_learned_block(l, &zone->pooled, t, peak, vote, end_s);
+        missed = prd_learned_block(l, &zone->pooled, t, peak, vote, end_s);
+
+        bin.blocks = l->blocks;
+        bin.hours = l->hours;
+        bin.vote = vote;
+        bin.horizon_s = (uint32_t) t->horizon_s;
+
+        terms = *t;
+        refused = prd_outlook_count(&view->outlook, &f->outlook, &bin,
+                                    &terms.ahead);
+        t = &terms;
+
         prd_learned_near(l, &zone->pooled, t, count, vote, end_s);
 
         /*
@@ -549,6 +690,20 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
         }
 
         l->count = prd_min(l->count + (float) count, 1e13f);
+
+
+        if (missed) {
+            miss.tag = tag;
+            miss.end_s = (uint64_t) end_s;
+            miss.span_s = PRD_BIN_S;
+            miss.refused = refused;
+            miss.actual = (float) peak;
+            miss.middle = middle;
+            miss.upper = depth;
+            miss.quantile = (float) (1 - t->alpha);
+
+            prd_outlook_miss(&view->outlook, &miss);
+        }
 
         prd_forecaster_publish(view, policy, slot);
 

@@ -22,8 +22,14 @@
 typedef struct {
     uint32_t  parent[PRD_VOTERS];
     uint8_t   votes[PRD_VOTERS];
+} prd_ballot_t;
+
+typedef struct {
+    prd_ballot_t  blocks;                /* of this bin */
+    prd_ballot_t  groups;                /* of a pass over the clients */
     prd_top_t top[PRD_TOPS][PRD_TOP];    /* being collected */
     uint32_t  top_n[PRD_TOPS];
+    prd_outlook_work_t  outlook;         /* offset_s is the caller's to set */
     /* asked between buckets; non-zero stops the round (lease lost) */
     int     (*fenced)(void *data);
     void     *data;

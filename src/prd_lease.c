@@ -748,6 +748,8 @@ static inline prd_rc_t
 prd_lease_admit(prd_view_t *view, const prd_policy_t *policy,
     const prd_ask_t *ask, prd_answer_t *answer)
 {
+    prd_entry_t  *e;
+
     if (policy->pool.capacity) {
 
         if (prd_pool_take(&view->zone->pool, &policy->pool, &view->credit,
@@ -769,9 +771,17 @@ prd_lease_admit(prd_view_t *view, const prd_policy_t *policy,
                      ? PRD_REASON_STORE : prd_step_reason(ask, answer);
     answer->taken = 1;
 
+    /* a request, and its cost where that is known: what one costs is learned */
+
     if (policy->charged) {
-        atomic_fetch_add_explicit(&view->table.entries[answer->slot].counts,
-                                  1ull << 32, memory_order_relaxed);
+        e = &view->table.entries[answer->slot];
+        atomic_fetch_add_explicit(&e->counts, 1ull << 32,
+                                  memory_order_relaxed);
+
+        if (!ask->charged) {
+            atomic_fetch_add_explicit(&e->spare, answer->cost,
+                                      memory_order_relaxed);
+        }
     }
 
     return PRD_OK;
@@ -1186,13 +1196,17 @@ prd_lease_settle(prd_view_t *view, const prd_policy_t *policy,
     }
 
     prd_lease_count(view, PRD_CNT_COST_MILLI, cost);
+    e = &view->table.entries[answer->slot];
+
+    if (prd_step_holds(view, answer->slot, ask->tag)) {
+        atomic_fetch_add_explicit(&e->spare, cost, memory_order_relaxed);
+    }
 
     if (cost == answer->cost) {
         return;
     }
 
     diff = (int64_t) cost - (int64_t) answer->cost;
-    e = &view->table.entries[answer->slot];
 
     prd_lease_settle_key(view, ask, answer, PRD_LEASE_CLIENT, diff);
     prd_lease_settle_key(view, ask, answer, PRD_LEASE_PARENT, diff);

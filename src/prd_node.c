@@ -68,7 +68,7 @@ prd_node_homes(const prd_nodes_t *nodes, uint64_t self)
 
     homes = 0;
 
-    for (g = 0; g < PRD_GROUPS; g++) {
+    for (g = 0; g < PRD_NODE_GROUPS; g++) {
         home = prd_node_home(nodes, g);
 
         if (home != PRD_NODES_MOST && nodes->id[home] == self) {

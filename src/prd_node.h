@@ -2,7 +2,7 @@
 /*
  * The nodes that share a store, and who of them learns what.
  *
- * Clients fall into PRD_GROUPS groups by their tag; each group has a home,
+ * Clients fall into PRD_NODE_GROUPS groups by their tag; each group has a home,
  * the node of the greatest weight among those alive: rendezvous hashing
  * (Thaler and Ravishankar 1998).  Nodes that see the same set agree without
  * a word, and when one goes only its own groups move.
@@ -16,7 +16,7 @@
 #include "prd.h"
 
 
-#define PRD_GROUPS      64
+#define PRD_NODE_GROUPS      64
 #define PRD_NODES_MOST  256              /* alive, that are told apart */
 
 

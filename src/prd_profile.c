@@ -29,6 +29,10 @@
 #define PRD_PROFILE_POOLED   (3 * PRD_AGES * PRD_PROFILE_SCORES               \
                               + (11 + 3 * PRD_AGES + PRD_PROFILE_ZONE) * 8)
 
+#define PRD_PROFILE_TRACKED  64            /* records in a chunk */
+#define PRD_PROFILE_PACK     (PRD_PROFILE_TRACKED * PRD_OUTLOOK_PACKED + 4)
+#define PRD_PROFILE_CURVE    (1024 * 1024)
+
 #define PRD_PROFILE_ALIVE    65536         /* slots between signs of life */
 #define PRD_PROFILE_DAY_S    86400.0
 #define PRD_PROFILE_WEEK_MS  (7 * 86400000u)
@@ -863,6 +867,299 @@ prd_profile_get_record(const uint8_t **p, prd_record_t *r,
 }
 
 
+static prd_rc_t
+prd_profile_write_pack(prd_profile_t *f, const void *p, size_t len)
+{
+    uint8_t   buf[4], *q;
+    prd_rc_t  rc;
+
+    q = buf;
+    prd_put32(&q, (uint32_t) len);
+    rc = prd_profile_write(f, buf, 4);
+
+    return rc == PRD_OK && len ? prd_profile_write(f, p, len) : rc;
+}
+
+
+/* Curves are as they are in memory: another layout of them is not read. */
+
+static prd_rc_t
+prd_profile_write_outlook(prd_profile_t *f, const prd_view_t *view)
+{
+    size_t          len;
+    uint8_t         buf[PRD_PROFILE_PACK], *p;
+    uint32_t        i, k, n, used;
+    prd_rc_t        rc;
+    prd_tracked_t  *c;
+    prd_outlook_t  *o;
+
+    o = view->outlook.outlook;
+
+    len = sizeof(buf);
+    rc = prd_group_pack(&o->groups, buf, &len);
+    rc = rc == PRD_OK ? prd_profile_write_pack(f, buf, len) : rc;
+
+    for (i = 0; i < PRD_GROUPS && rc == PRD_OK; i++) {
+        p = buf;
+        prd_put32(&p, o->chain_id[i]);
+        rc = prd_profile_write(f, buf, 4);
+
+        if (rc == PRD_OK && o->chain_id[i]) {
+            len = sizeof(buf);
+            rc = prd_markov_pack(&o->chain[i], buf, &len);
+            rc = rc == PRD_OK ? prd_profile_write_pack(f, buf, len) : rc;
+
+            p = buf;
+
+            for (k = 0; k < 24; k++) {
+                prd_put_float(&p, o->typical[i][k]);
+            }
+
+            rc = rc == PRD_OK ? prd_profile_write(f, buf, 96) : rc;
+        }
+    }
+
+    for (i = 0; i < PRD_OUTLOOK_SPANS && rc == PRD_OK; i++) {
+        rc = prd_profile_write_pack(f, &o->zone[i],
+                          o->zone[i].bins ? sizeof(prd_aggregate_t) : 0);
+    }
+
+    for (i = 0; i < PRD_GROUPS && rc == PRD_OK; i++) {
+        rc = prd_profile_write_pack(f, &o->group[i],
+                          o->group[i].bins ? sizeof(prd_aggregate_t) : 0);
+    }
+
+    used = atomic_load_explicit(&o->used, memory_order_relaxed);
+    p = buf + 4;
+    n = 0;
+
+    for (i = 0; i < used && rc == PRD_OK; i++) {
+        c = &view->outlook.client[i];
+
+        if (i % PRD_PROFILE_ALIVE == 0) {
+            rc = f->write(f->data, "", 0);
+        }
+
+        if (c->tag == 0) {
+            continue;
+        }
+
+        prd_outlook_pack(c, p);
+        p += PRD_OUTLOOK_PACKED;
+
+        if (rc == PRD_OK && ++n == PRD_PROFILE_TRACKED) {
+            uint8_t  *q = buf;
+
+            prd_put32(&q, n);
+            rc = prd_profile_write(f, buf, (size_t) (p - buf));
+            p = buf + 4;
+            n = 0;
+        }
+    }
+
+    if (rc == PRD_OK && n) {
+        uint8_t  *q = buf;
+
+        prd_put32(&q, n);
+        rc = prd_profile_write(f, buf, (size_t) (p - buf));
+    }
+
+    memset(buf, 0, 4);
+
+    return rc == PRD_OK ? prd_profile_write(f, buf, 4) : rc;
+}
+
+
+/* len u32 of at most `most`, or PRD_ECORRUPT */
+
+static prd_rc_t
+prd_profile_read_pack(prd_profile_t *f, void *p, size_t most, size_t *len)
+{
+    uint32_t  n;
+    prd_rc_t  rc;
+
+    rc = prd_profile_read32(f, &n);
+
+    if (rc != PRD_OK) {
+        return rc;
+    }
+
+    if (n > most) {
+        return PRD_ECORRUPT;
+    }
+
+    *len = n;
+
+    return n ? prd_profile_read(f, p, n) : PRD_OK;
+}
+
+
+/* A curve of another layout, or one that is not sane, begins anew. */
+
+static prd_rc_t
+prd_profile_read_curve(prd_profile_t *f, prd_aggregate_t *a, uint32_t bin_s)
+{
+    char      buf[4096], *p;
+    size_t    n;
+    uint32_t  len;
+    prd_rc_t  rc;
+
+    rc = prd_profile_read32(f, &len);
+
+    if (rc != PRD_OK || len == 0) {
+        return rc;
+    }
+
+    if (len > PRD_PROFILE_CURVE) {
+        return PRD_ECORRUPT;
+    }
+
+    if (len != sizeof(prd_aggregate_t)) {
+        a = NULL;
+    }
+
+    for (p = (char *) a; len; len -= (uint32_t) n) {
+        n = prd_min(len, sizeof(buf));
+        rc = prd_profile_read(f, a ? p : buf, n);
+
+        if (rc != PRD_OK) {
+            break;
+        }
+
+        p = a ? p + n : p;
+    }
+
+    if (a && (rc != PRD_OK || prd_aggregate_check(a, bin_s) != PRD_OK)) {
+        (void) prd_aggregate_init(a, bin_s);
+    }
+
+    return rc;
+}
+
+
+/* view NULL: skips */
+
+static prd_rc_t
+prd_profile_read_outlook(prd_profile_t *f, prd_view_t *view)
+{
+    float           typical;
+    size_t          len;
+    uint8_t         buf[PRD_PROFILE_PACK];
+    uint32_t        i, k, n, id, slot;
+    prd_rc_t        rc;
+    prd_tracked_t   c;
+    prd_outlook_t  *o;
+    const uint8_t  *p;
+
+    o = view ? view->outlook.outlook : NULL;
+
+    rc = prd_profile_read_pack(f, buf, sizeof(buf), &len);
+
+    if (rc != PRD_OK) {
+        return rc;
+    }
+
+    if (o && prd_group_unpack(&o->groups, buf, len) != PRD_OK) {
+        memset(&o->groups, 0, sizeof(prd_groups_t));
+    }
+
+    for (i = 0; i < PRD_GROUPS; i++) {
+        rc = prd_profile_read32(f, &id);
+
+        if (rc == PRD_OK && id == 0) {
+            continue;
+        }
+
+        rc = rc == PRD_OK ? prd_profile_read_pack(f, buf, sizeof(buf), &len)
+                          : rc;
+
+        if (rc != PRD_OK) {
+            return rc;
+        }
+
+        if (o && o->groups.group[i].id == id) {
+            o->chain_id[i] = id;
+            (void) prd_markov_unpack(&o->chain[i], buf, len);
+        }
+
+        rc = prd_profile_read(f, buf, 96);
+
+        if (rc != PRD_OK) {
+            return rc;
+        }
+
+        p = buf;
+
+        for (k = 0; k < 24; k++) {
+            typical = prd_get_float(&p);
+
+            if (o && o->groups.group[i].id == id
+                && typical >= 0 && typical <= PRD_PROFILE_TOKENS)
+            {
+                o->typical[i][k] = typical;
+            }
+        }
+    }
+
+    for (i = 0; i < PRD_OUTLOOK_SPANS; i++) {
+        rc = prd_profile_read_curve(f, o ? &o->zone[i] : NULL,
+                                    prd_outlook_span_s[i]);
+        if (rc != PRD_OK) {
+            return rc;
+        }
+    }
+
+    for (i = 0; i < PRD_GROUPS; i++) {
+        rc = prd_profile_read_curve(f, o && o->groups.group[i].id
+                                       ? &o->group[i] : NULL,
+                                    prd_outlook_span_s[1]);
+        if (rc != PRD_OK) {
+            return rc;
+        }
+    }
+
+    if (o) {
+        o->loads++;
+    }
+
+    for ( ;; ) {
+        rc = prd_profile_read32(f, &n);
+
+        if (rc != PRD_OK || n == 0) {
+            return rc;
+        }
+
+        if (n > PRD_PROFILE_TRACKED) {
+            return PRD_ECORRUPT;
+        }
+
+        rc = prd_profile_read(f, buf, (size_t) n * PRD_OUTLOOK_PACKED);
+
+        if (rc != PRD_OK) {
+            return rc;
+        }
+
+        for (i = 0; o && i < n; i++) {
+
+            if (prd_outlook_unpack(&c, buf + i * PRD_OUTLOOK_PACKED)
+                != PRD_OK)
+            {
+                return PRD_ECORRUPT;
+            }
+
+            slot = prd_table_find(&view->table, c.tag);
+
+            if (slot != PRD_NO_SLOT) {
+                (void) prd_outlook_give(&view->outlook, &c, slot,
+                    (uint16_t) prd_env_generation(atomic_load_explicit(
+                        &view->table.entries[slot].envelope,
+                        memory_order_relaxed)));
+            }
+        }
+    }
+}
+
+
 prd_rc_t
 prd_profile_write_zone(prd_profile_t *f, prd_str_t name, prd_str_t key,
     const prd_view_t *view, const prd_policy_t *policy, uint64_t now_s,
@@ -1012,12 +1309,14 @@ prd_profile_write_zone(prd_profile_t *f, prd_str_t name, prd_str_t key,
         prd_put32(&q, n);
         prd_put32(&p, 0);
 
-        return prd_profile_write(f, buf, (size_t) (p - buf));
+        rc = prd_profile_write(f, buf, (size_t) (p - buf));
+
+    } else {
+        memset(buf, 0, 4);
+        rc = prd_profile_write(f, buf, 4);
     }
 
-    memset(buf, 0, 4);
-
-    return prd_profile_write(f, buf, 4);
+    return rc == PRD_OK ? prd_profile_write_outlook(f, view) : rc;
 }
 
 
@@ -1186,8 +1485,12 @@ prd_profile_read_body(prd_profile_t *f, prd_view_t *view,
     for ( ;; ) {
         rc = prd_profile_read32(f, &n);
 
-        if (rc != PRD_OK || n == 0) {
+        if (rc != PRD_OK) {
             return rc;
+        }
+
+        if (n == 0) {
+            return prd_profile_read_outlook(f, view);
         }
 
         if (n > PRD_PROFILE_CHUNK) {
@@ -1266,6 +1569,87 @@ prd_profile_read_end(prd_profile_t *f)
 }
 
 
+/* Of a zone that its thread may be writing: what is not sane begins anew. */
+
+static void
+prd_profile_copy_outlook(const prd_view_t *from, prd_view_t *to)
+{
+    size_t          len;
+    uint8_t         buf[PRD_PROFILE_PACK];
+    uint32_t        i, used, slot;
+    prd_tracked_t   c, sane;
+    prd_outlook_t  *o, *was;
+
+    o = to->outlook.outlook;
+    was = from->outlook.outlook;
+
+    len = sizeof(buf);
+
+    if (prd_group_pack(&was->groups, buf, &len) == PRD_OK) {
+        (void) prd_group_unpack(&o->groups, buf, len);
+    }
+
+    for (i = 0; i < PRD_GROUPS; i++) {
+        len = sizeof(buf);
+
+        if (o->groups.group[i].id == 0
+            || was->chain_id[i] != o->groups.group[i].id
+            || prd_markov_pack(&was->chain[i], buf, &len) != PRD_OK
+            || prd_markov_unpack(&o->chain[i], buf, len) != PRD_OK)
+        {
+            continue;
+        }
+
+        o->chain_id[i] = was->chain_id[i];
+        memcpy(o->typical[i], was->typical[i], sizeof(o->typical[i]));
+        memcpy(&o->group[i], &was->group[i], sizeof(prd_aggregate_t));
+
+        if (prd_aggregate_check(&o->group[i], prd_outlook_span_s[1])
+            != PRD_OK)
+        {
+            (void) prd_aggregate_init(&o->group[i], prd_outlook_span_s[1]);
+        }
+    }
+
+    for (i = 0; i < PRD_OUTLOOK_SPANS; i++) {
+        memcpy(&o->zone[i], &was->zone[i], sizeof(prd_aggregate_t));
+
+        if (prd_aggregate_check(&o->zone[i], prd_outlook_span_s[i])
+            != PRD_OK)
+        {
+            (void) prd_aggregate_init(&o->zone[i], prd_outlook_span_s[i]);
+        }
+    }
+
+    o->loads++;
+
+    used = atomic_load_explicit(&was->used, memory_order_relaxed);
+    used = prd_min(used, from->outlook.clients);
+
+    for (i = 0; i < used; i++) {
+
+        if (prd_outlook_copy(&from->outlook, i, &c) != PRD_OK) {
+            continue;
+        }
+
+        slot = prd_table_find(&to->table, c.tag);
+
+        if (slot == PRD_NO_SLOT) {
+            continue;
+        }
+
+        prd_outlook_pack(&c, buf);
+
+        if (prd_outlook_unpack(&sane, buf) == PRD_OK) {
+            (void) prd_outlook_give(&to->outlook, &sane, slot,
+                (uint16_t) prd_env_generation(atomic_load_explicit(
+                    &to->table.entries[slot].envelope,
+                    memory_order_relaxed)));
+        }
+    }
+}
+
+
 uint64_t
 prd_profile_copy(const prd_view_t *from, prd_view_t *to,
     const prd_policy_t *policy, uint64_t now_s, uint32_t now_ms)
@@ -1327,6 +1711,7 @@ prd_profile_copy(const prd_view_t *from, prd_view_t *to,
         }
     }
 
+    prd_profile_copy_outlook(from, to);
     prd_profile_settle(to, now_ms);
 
     return kept;

@@ -11,8 +11,12 @@
  *   zone     name len u16, name | key len u16, key | secret 16 |
  *            learned for s u64 | unit u32 | pooled size u32, pooled |
  *            classes u32, { index u32, name's hash u32, slow mean f64 }... |
- *            chunk..., 0 u32
+ *            chunk..., 0 u32, outlook
  *   chunk    records u32 (1..PRD_PROFILE_CHUNK), record...
+ *   outlook  pack of groups, {group's id u32, pack of its chain, hours of its
+ *            typical day 24 x f32}..., curves of the zone and of the groups,
+ *            chunk of clients' records..., 0 u32
+ *   pack     len u32, bytes; a curve: len u32 and bytes as in memory, or 0
  *   record   104 bytes, see prd_profile.c; long known clients come first
  *
  * Kept are clients with a closed block or hour, each with its bucket, so that
@@ -38,7 +42,7 @@
 #include "prd_zone.h"
 
 
-#define PRD_PROFILE_VERSION  1
+#define PRD_PROFILE_VERSION  2
 #define PRD_PROFILE_CHUNK    64
 #define PRD_PROFILE_NAME     256        /* bytes of the buffers for both */
 #define PRD_PROFILE_KEY      4096

@@ -306,6 +306,7 @@ prd_table_reset(const prd_table_t *t, uint32_t slot, uint32_t now_ms)
     atomic_store_explicit(&e->parent, 0, memory_order_relaxed);
     atomic_store_explicit(&e->denied, 0, memory_order_relaxed);
     atomic_store_explicit(&e->hours, 0, memory_order_relaxed);
+    atomic_store_explicit(&e->asked, 0, memory_order_relaxed);
     atomic_store_explicit(&e->spare, 0, memory_order_release);
 }
 

@@ -66,7 +66,9 @@ typedef struct {
     _Atomic uint32_t  parent;         /* part of the newcomer key's hash */
     _Atomic uint32_t  denied;         /* cost answered with 401 or 403: */
                                       /* teaches nothing */
-    _Atomic uint32_t  hours;          /* closed active hours, published */
+    _Atomic uint16_t  hours;          /* closed active hours, published */
+    _Atomic uint16_t  asked;          /* 256 + class of its last request; 0 */
+                                      /* none: by workers, stored plainly */
     _Atomic uint32_t  spare;          /* in a zone with a store: cost that */
                                       /* was charged with `counts` */
 } prd_entry_t;

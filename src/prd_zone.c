@@ -29,6 +29,7 @@ typedef struct {
     size_t  entries;
     size_t  learned;
     size_t  leases;
+    size_t  outlook;
     size_t  end;
 } prd_layout_t;
 
@@ -43,7 +44,9 @@ prd_zone_layout(uint32_t nbuckets, unsigned leased, prd_layout_t *l)
     l->entries = l->dirty + prd_align(((size_t) nbuckets + 63) / 64 * 8);
     l->learned = l->entries + prd_align(prd_table_entries_size(nbuckets));
     l->leases = l->learned + prd_align(slots * sizeof(prd_learned_t));
-    l->end = l->leases + (leased ? slots * sizeof(prd_lease_t) : 0);
+    l->outlook = l->leases + (leased ? prd_align(slots * sizeof(prd_lease_t))
+                                     : 0);
+    l->end = l->outlook + prd_outlook_size(nbuckets * PRD_WAYS);
 }
 
 
@@ -103,15 +106,21 @@ prd_policy_init(prd_policy_t *policy, const prd_params_t *params,
 size_t
 prd_zone_fixed_size(void)
 {
-    return prd_align(sizeof(prd_zone_t)) + 2 * (sizeof(prd_entry_t)
-                                                + sizeof(prd_learned_t));
+    return prd_align(sizeof(prd_zone_t)) + prd_outlook_size(0)
+           + 2 * (sizeof(prd_entry_t) + sizeof(prd_learned_t));
 }
 
 
 size_t
 prd_zone_size(size_t bytes)
 {
-    return prd_zone_fixed_size() + bytes;
+    uint64_t  slots;
+
+    slots = prd_min(bytes / PRD_SLOT_BYTES + 1, UINT32_MAX);
+
+    return prd_align(sizeof(prd_zone_t))
+           + prd_outlook_size((uint32_t) slots)
+           + 2 * (sizeof(prd_entry_t) + sizeof(prd_learned_t)) + bytes;
 }
 
 
@@ -126,15 +135,18 @@ prd_zone_init(void *mem, size_t size, uint32_t unit,
     prd_layout_t          l;
     prd_envelope_terms_t  terms;
 
-    if (size <= sizeof(prd_zone_t)) {
+    if (size <= prd_zone_fixed_size()) {
         return PRD_ENOMEM;
     }
 
-    /* 136 bytes a slot, 200 with a lease, and a bit a bucket */
+    /* a little more than there is room for, then down: parts are aligned */
 
-    n = sizeof(uint64_t) + sizeof(prd_entry_t) + sizeof(prd_learned_t)
-        + (policy->leased ? sizeof(prd_lease_t) : 0);
-    n = (size - sizeof(prd_zone_t)) / (PRD_WAYS * n);
+    n = (size - sizeof(prd_zone_t) - prd_outlook_size(0))
+        / (PRD_WAYS * (PRD_SLOT_BYTES + sizeof(uint32_t)
+                       + (policy->leased ? sizeof(prd_lease_t) : 0))
+           + PRD_WAYS * sizeof(prd_tracked_t) / PRD_OUTLOOK_SHARE
+           + PRD_WAYS * sizeof(prd_outlook_track_t) / PRD_OUTLOOK_TRACKS)
+        + PRD_OUTLOOK_LEAST;
     n = prd_min(n, UINT32_MAX / PRD_WAYS - 1);
 
     for ( ;; ) {
@@ -174,6 +186,7 @@ prd_zone_init(void *mem, size_t size, uint32_t unit,
     terms.alpha = 1 - policy->params.confidence_ppm / 1e6;
     terms.horizon_s = policy->params.horizon_s;
     terms.learning = 1;
+    terms.ahead = 0;
 
     prd_pooled_init(&zone->pooled, &terms);
     prd_pooled_newcomer(&zone->pooled, &terms, (double) now_s);
@@ -183,6 +196,8 @@ prd_zone_init(void *mem, size_t size, uint32_t unit,
         prd_env_encode((uint64_t) (zone->pooled.newcomer_b * unit))));
 
     atomic_store(&zone->warm, policy->params.warmup_s == 0);
+
+    prd_outlook_init((char *) mem + l.outlook, (uint32_t) n * PRD_WAYS);
 
     /* whoever finds the magic finds the rest */
 
@@ -238,6 +253,8 @@ prd_zone_attach(prd_view_t *view, void *mem, size_t size,
     view->dirty = (prd_word_t *) (p + l.dirty);
     view->learned = (prd_learned_t *) (p + l.learned);
     view->leases = zone->leased ? (prd_lease_t *) (p + l.leases) : NULL;
+    prd_outlook_attach(&view->outlook, p + l.outlook, view->table.tags,
+                       zone->nbuckets * PRD_WAYS);
     view->shared = worker >= PRD_WORKERS;
     view->worker = &zone->worker[prd_min(worker, PRD_WORKERS)];
 

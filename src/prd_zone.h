@@ -3,8 +3,8 @@
  * A zone: everything that workers and the forecasting thread share about one
  * set of clients, in memory given by the caller and valid at any address (it
  * holds no pointer).  In order: header, a slot per worker, the table's tags,
- * the dirty bitmap, the entries, the learned records, and the leases of a
- * zone with a store.
+ * the dirty bitmap, the entries, the learned records, the leases of a zone with
+ * a store, the outlook.
  */
 
 
@@ -13,6 +13,7 @@
 
 
 #include "prd_hash.h"
+#include "prd_outlook.h"
 #include "prd_parse.h"
 #include "prd_pool.h"
 #include "prd_table.h"
@@ -52,6 +53,8 @@ typedef struct {
     _Atomic uint64_t  count[PRD_COUNTERS];
     _Atomic uint64_t  class_[PRD_CLASSES];      /* newcomer-weighted demand */
                                                 /* level units * 64 */
+    _Atomic uint64_t  class_cost[PRD_CLASSES];  /* admitted, level units */
+    _Atomic uint64_t  class_n[PRD_CLASSES];     /* requests of it */
 } prd_worker_t;
 
 
@@ -191,6 +194,8 @@ typedef struct {
     double         surge_slow[PRD_CLASSES];     /* S_g */
     double         surge_all;
     uint64_t       class_seen[PRD_CLASSES];     /* sums at the last tick */
+    uint64_t       class_cost_seen[PRD_CLASSES];        /* at the last bin */
+    uint64_t       class_n_seen[PRD_CLASSES];
     uint32_t       costed;                      /* priors have been moved */
     double         requests;                    /* admitted, for the mean */
     double         tokens;
@@ -230,6 +235,7 @@ typedef struct {
     prd_learned_t  *learned;
     prd_lease_t    *leases;                     /* NULL: no store */
     prd_worker_t   *worker;
+    prd_outlook_view_t  outlook;
     uint64_t        credit;
     unsigned        shared:1;                   /* no counters of our own */
 } prd_view_t;
@@ -253,7 +259,12 @@ void prd_policy_init(prd_policy_t *policy, const prd_params_t *params,
     uint64_t burst_max);
 
 
-/* Bytes of the fixed part, and of a zone whose clients get `bytes`. */
+/*
+ * Bytes of the fixed part, and of a zone whose slots get `bytes`, at
+ * PRD_SLOT_BYTES each; what the outlook takes for so many is added.
+ */
+
+#define PRD_SLOT_BYTES  136                     /* tag, entry, learned */
 
 size_t prd_zone_fixed_size(void);
 size_t prd_zone_size(size_t bytes);

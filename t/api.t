@@ -125,7 +125,16 @@ problem($t->get($_), 404, $_)
            /api/zones/onex /api/zones/one/x /api/zones/one/topx /pages/x
            /api/zones/one/keys /api/metrics/x);
 problem($t->get("/api$_"), 501, "$_: later")
-    for qw(/pools /pools/ /pools/x /zones/one/groups);
+    for qw(/pools /pools/ /pools/x);
+
+$r = decode($t->get('/api/zones/one/groups')->{body});
+ok(ref $r->{groups} eq 'ARRAY' && !@{ $r->{groups} } && $r->{records} >= 64
+   && $r->{tracked} == 0, 'no groups yet');
+$r = decode($t->get('/api/zones/one')->{body});
+ok(exists $r->{outlook}{minutes} && exists $r->{outlook}{hours}
+   && ref $r->{misses} eq 'ARRAY' && $r->{missed} == 0,
+   'no outlook yet, and nothing missed');
+
 is($t->get('/closed/status')->{status}, 403, 'deny');
 is($t->get('/limited/status?k=lim')->{status}, 200, 'a limit on the API');
 is($t->get('/limited/status?k=lim')->{status}, 429, 'limits it');

@@ -360,7 +360,7 @@ refused(qr/--state needs/, 'a state of nobody', @limit, '--state', "$dir/x",
 refused(qr/--max-limited .* percentage/, 'no percentage', @limit,
         '--max-limited', '1', 'x');
 refused(qr/$_ is not supported yet by this version/, $_, $_, 'x')
-    for '--html', '--series', '--origins', '--forecasts';
+    for '--html';
 
 is((replay(@limit, '--max-limited', '90%', "$dir/combined.log"))[0], 0,
    'few enough are limited');

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "report.h"
+#include "series.h"
 #include "state.h"
 
 
@@ -119,6 +120,13 @@ main(int argc, char **argv)
             printf("predictive-replay %s\n", PRD_VERSION_STR);
         }
 
+        rpl_options_done(&args);
+
+        return 0;
+    }
+
+    if (args.series != NULL) {
+        rpl_series(args.series, args.origins, args.forecasts);
         rpl_options_done(&args);
 
         return 0;

@@ -105,10 +105,11 @@ static const rpl_option_t  rpl_option_table[] = {
     { "help",         RPL_OPT_FLAG,     4 },
     { "version",      RPL_OPT_FLAG,     5 },
 
-    { "html",         RPL_OPT_LATER,    0 },
-    { "series",       RPL_OPT_LATER,    0 },
-    { "origins",      RPL_OPT_LATER,    0 },
-    { "forecasts",    RPL_OPT_LATER,    0 }
+    { "series",       RPL_OPT_STRING,   rpl_in_args(series) },
+    { "origins",      RPL_OPT_STRING,   rpl_in_args(origins) },
+    { "forecasts",    RPL_OPT_STRING,   rpl_in_args(forecasts) },
+
+    { "html",         RPL_OPT_LATER,    0 }
 };
 
 
@@ -145,6 +146,9 @@ static const char  rpl_usage_text[] =
 "  --max-limited P% exit status 3 when more of the requests were limited\n"
 "  --top N          clients in each list (10); --hash hides their keys\n"
 "  --zone-size SIZE --seed N --quiet --help --version\n"
+"\n"
+"Series of counts instead of logs:\n"
+"  --series SERIES.csv --origins SAMPLE.csv --forecasts OUT.csv\n"
 "\n"
 "Exit status: 0; 1 no memory or no space; 2 bad options or input; 3 too many\n"
 "limited.  See src/replay/README.md.\n";
@@ -711,6 +715,32 @@ rpl_options_secret(rpl_said_t *said)
 }
 
 
+/* Series take the place of logs, and need no limit. */
+
+static int
+rpl_options_series(const rpl_args_t *args)
+{
+    if (args->series == NULL) {
+
+        if (args->origins != NULL || args->forecasts != NULL) {
+            rpl_die(RPL_EXIT_BAD, "--origins and --forecasts need --series");
+        }
+
+        return 0;
+    }
+
+    if ((args->origins == NULL) != (args->forecasts == NULL)) {
+        rpl_die(RPL_EXIT_BAD, "--origins and --forecasts need each other");
+    }
+
+    if (args->nlogs) {
+        rpl_die(RPL_EXIT_BAD, "--series takes no log");
+    }
+
+    return 1;
+}
+
+
 void
 rpl_options(rpl_args_t *args, int argc, char **argv)
 {
@@ -744,6 +774,10 @@ rpl_options(rpl_args_t *args, int argc, char **argv)
     }
 
     if (args->help || args->version) {
+        return;
+    }
+
+    if (rpl_options_series(args)) {
         return;
     }
 

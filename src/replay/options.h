@@ -24,6 +24,9 @@ typedef struct {
     char            *state;
     char            *state_zone;
     char            *state_key;
+    char            *series;             /* instead of logs */
+    char            *origins;
+    char            *forecasts;
     uint32_t         max_limited_ppm;    /* UINT32_MAX: not given */
     uint32_t         top;
     unsigned         hash:1;

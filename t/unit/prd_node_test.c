@@ -58,7 +58,7 @@ test_homes(void)
     bad = 0;
     all = 0;
 
-    for (g = 0; g < PRD_GROUPS; g++) {
+    for (g = 0; g < PRD_NODE_GROUPS; g++) {
         bad += nodes.id[prd_node_home(&nodes, g)]
                != other.id[prd_node_home(&other, g)];
     }
@@ -96,7 +96,7 @@ test_moves(void)
         n = 2 + t % 12;
         fill(&nodes, n);
 
-        for (g = 0; g < PRD_GROUPS; g++) {
+        for (g = 0; g < PRD_NODE_GROUPS; g++) {
             nodes.n = n;
             was = prd_node_home(&nodes, g);
 
@@ -111,7 +111,7 @@ test_moves(void)
             }
         }
 
-        expected += PRD_GROUPS / n;
+        expected += PRD_NODE_GROUPS / n;
     }
 
     is_int(wrong, 0, "no group of a node that stays moves");
@@ -124,7 +124,7 @@ test_moves(void)
     id = nodes.id[4];
     wrong = 0;
 
-    for (g = 0; g < PRD_GROUPS; g++) {
+    for (g = 0; g < PRD_NODE_GROUPS; g++) {
         was = prd_node_home(&nodes, g);
         i = nodes.id[was] == id;
         nodes.id[4] = nodes.id[0];
@@ -151,7 +151,7 @@ test_balance(void)
         sum = 0;
 
         for (t = 0; t < 500; t++) {
-            double  hi = 0, lo = PRD_GROUPS;
+            double  hi = 0, lo = PRD_NODE_GROUPS;
 
             fill(&nodes, n);
 
@@ -169,7 +169,7 @@ test_balance(void)
 
         /* binomial: the variance of a share is 64 p (1 - p) */
 
-        share = (double) PRD_GROUPS / n;
+        share = (double) PRD_NODE_GROUPS / n;
         sum = sum / 500 / n - share * share;
 
         ok(sum > 0.8 * share * (1 - 1.0 / n)

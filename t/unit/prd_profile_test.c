@@ -17,7 +17,7 @@
 #define NOW_S   1700000123ull           /* 203 s into its horizon of 300 s */
 #define NOW_MS  50000000u
 
-#define ZONE    (512 * 1024)
+#define ZONE    (256 * 1024)
 
 /* where things are in a file of one zone "one" of key "$key" */
 #define HEAD    40
@@ -337,12 +337,21 @@ round_trip(void)
     uint32_t            n, claims, class_;
     uint64_t            kept;
     prd_view_t          a, b;
+    uint8_t             pack[PRD_GROUP_PACKED];
+    size_t              len;
+    uint32_t            slot;
     prd_secret_t        s;
+    prd_tracked_t       tracked;
     prd_profile_t       f;
     prd_profile_head_t  head;
+    prd_outlook_bin_t   bin;
 
-    a = zone(ZONE);
-    b = zone(ZONE);
+    float               ahead;
+
+    static prd_outlook_work_t  work;
+
+    a = zone(zone_size(ZONE));
+    b = zone(zone_size(ZONE));
 
     client(&a, 1000, 0, 500, 10);
     client(&a, 2000, 3, 12345, 2000);
@@ -370,10 +379,35 @@ round_trip(void)
     a.zone->pooled.anchor_s = NOW_S - 3;
     a.zone->pooled.newcomer_b = 17;
 
+    /* habits of one of them, and a curve of the zone */
+
+    slot = prd_table_find(&a.table, 3000);
+    memset(&bin, 0, sizeof(bin));
+    bin.tag = 3000;
+    bin.slot = slot;
+    bin.generation = (uint16_t) prd_env_generation(
+                         atomic_load(&a.table.entries[slot].envelope));
+    bin.blocks = 9;
+    bin.requests = 33;
+    bin.start_s = NOW_S - 7200;
+    (void) prd_outlook_count(&a.outlook, &work, &bin, &ahead);
+
+    for (n = 0; n < 60; n++) {
+        (void) prd_aggregate_add(&a.outlook.outlook->zone[1],
+                                 NOW_S / 300 - 60 + n, 5 + n % 3);
+    }
+
     is_int(save(&file, &a, 1), PRD_OK, "written");
     is_int(verify(&file), PRD_OK, "it is sound");
-    is_int(file.len, CLASSES + 4 + 2 * 16 + 4 + 4 * 104 + 4 + 8, "size");
-    ok(memcmp(file.p, "PRDSTATE\1\0\0\0\1\0\0\0", 16) == 0, "header");
+
+    len = sizeof(pack);
+    (void) prd_group_pack(&a.outlook.outlook->groups, pack, &len);
+    is_int(file.len, CLASSES + 4 + 2 * 16 + 4 + 4 * 104 + 4
+                     + 4 + len + 4 * PRD_GROUPS
+                     + 4 * (PRD_OUTLOOK_SPANS + PRD_GROUPS)
+                     + sizeof(prd_aggregate_t)
+                     + 4 + PRD_OUTLOOK_PACKED + 4 + 8, "size");
+    ok(memcmp(file.p, "PRDSTATE\2\0\0\0\1\0\0\0", 16) == 0, "header");
 
     f = profile(&file);
     is_int(prd_profile_read_head(&f, &head), PRD_OK, "head");
@@ -400,6 +434,21 @@ round_trip(void)
     same(&a, &b, 2000, "known");
     same(&a, &b, 3000, "idle for a day");
     same(&a, &b, 4000, "debt, idle for long");
+
+    slot = prd_table_find(&b.table, 3000);
+    ok(prd_outlook_client(&b.outlook, slot, (uint16_t) prd_env_generation(
+                              atomic_load(&b.table.entries[slot].envelope)),
+                          &tracked)
+       == PRD_OK
+       && tracked.tag == 3000 && tracked.habit.count == 33, "habits");
+    slot = prd_table_find(&b.table, 2000);
+    is_int(prd_outlook_client(&b.outlook, slot, (uint16_t) prd_env_generation(
+                                  atomic_load(&b.table.entries[slot].envelope)),
+                              &tracked),
+           PRD_DECLINED, "nobody else's");
+    ok(memcmp(&a.outlook.outlook->zone[1], &b.outlook.outlook->zone[1],
+              sizeof(prd_aggregate_t)) == 0, "the zone's curve");
+    is_int(b.outlook.outlook->zone[0].bins, 0, "none of what had none");
 
     is_int(prd_zone_class(&b, str("/api")), class_, "class");
     is_int(b.zone->surge_slow[class_] * 10, 75, "its habit");
@@ -430,7 +479,7 @@ round_trip(void)
 
     /* a second time: the same bytes */
 
-    b = zone(ZONE);
+    b = zone(zone_size(ZONE));
     is_int(save(&file, &a, 3), PRD_OK, "three zones");
     is_int(verify(&file), PRD_OK, "sound");
 
@@ -466,7 +515,7 @@ ages(void)
     prd_entry_t    *e;
     prd_learned_t  *l;
 
-    a = zone(ZONE);
+    a = zone(zone_size(ZONE));
     client(&a, 1000, 50, 10000, 5000);
     a.zone->learn_since_s = NOW_S - 7200;
     a.zone->pooled.depth[0].at_s = NOW_S - 3600;
@@ -476,7 +525,7 @@ ages(void)
 
     /* an hour later */
 
-    b = zone(ZONE);
+    b = zone(zone_size(ZONE));
     load(&file, &b, NOW_S + 3600, &kept);
     s = prd_table_find(&b.table, 1000);
     e = &b.table.entries[s];
@@ -497,7 +546,7 @@ ages(void)
 
     /* a month later */
 
-    b = zone(ZONE);
+    b = zone(zone_size(ZONE));
     load(&file, &b, NOW_S + 30 * 86400, &kept);
     s = prd_table_find(&b.table, 1000);
     is_int(kept, 1, "a month later it is still known");
@@ -512,7 +561,7 @@ ages(void)
 
     /* the clock went back by a year */
 
-    b = zone(ZONE);
+    b = zone(zone_size(ZONE));
     load(&file, &b, NOW_S - 365 * 86400, &kept);
     s = prd_table_find(&b.table, 1000);
     is_int(NOW_MS - prd_word_ms(b.table.entries[s].state), 5000,
@@ -524,7 +573,7 @@ ages(void)
 
     /* a clock that was never set */
 
-    b = zone(ZONE);
+    b = zone(zone_size(ZONE));
     load(&file, &b, 3, &kept);
     s = prd_table_find(&b.table, 1000);
     is_int(b.learned[s].depth_at, 0, "before time: zero");
@@ -534,7 +583,7 @@ ages(void)
     /* another horizon */
 
     policy.params.horizon_s = 900;
-    b = zone(ZONE);
+    b = zone(zone_size(ZONE));
     load(&file, &b, NOW_S + 10, &kept);
     s = prd_table_find(&b.table, 1000);
     ok((uint16_t) ((NOW_S - 5) / 900) - b.learned[s].near_bin <= 1,
@@ -555,7 +604,7 @@ damage(void)
     unsigned    bad, bit;
     prd_view_t  a;
 
-    a = zone(ZONE);
+    a = zone(zone_size(ZONE));
     client(&a, 1000, 2, 100, 10);
     client(&a, 2000, 40, 100, 10);
     save(&file, &a, 1);
@@ -609,7 +658,7 @@ damage(void)
     len = 0;
     bad = 0;
 
-    for (i = 0; i < 13000; i += 101) {
+    for (i = 0; i < 15000; i += 101) {
         prd_profile_t       f;
         prd_profile_head_t  head;
 
@@ -775,7 +824,7 @@ absurd(void)
                                    -INFINITY };
 
     f = calloc(1, sizeof(prd_forecaster_t));
-    a = zone(ZONE);
+    a = zone(zone_size(ZONE));
     client(&a, 1000, 2, 100, 10);
     client(&a, 2000, 40, 100, 10);
     save(&file, &a, 1);
@@ -789,7 +838,7 @@ absurd(void)
     for (i = record + 36; i < record + 80; i += 4) {
         for (k = 0; k < 8; k++) {
             put_float(file.p + i, (float) odd[k]);
-            b = zone(ZONE);
+            b = zone(zone_size(ZONE));
             rc = load(&file, &b, NOW_S, &kept);
 
             refused += rc == PRD_ECORRUPT;
@@ -822,7 +871,7 @@ absurd(void)
     for (i = PRIORS; i < CLASSES; i += 8) {
         for (k = 0; k < 8; k++) {
             put_double(file.p + i, odd[k]);
-            b = zone(ZONE);
+            b = zone(zone_size(ZONE));
             rc = load(&file, &b, NOW_S, &kept);
 
             refused += rc == PRD_ECORRUPT && kept == 0;
@@ -851,7 +900,7 @@ absurd(void)
     for (i = POOLED; i < POOLED + SCORES; i += 4) {
         for (k = 0; k < 8; k++) {
             put_float(file.p + i, (float) odd[k]);
-            b = zone(ZONE);
+            b = zone(zone_size(ZONE));
             refused += load(&file, &b, NOW_S, &kept) == PRD_ECORRUPT;
             insane += !sane(&b);
             end(&b);
@@ -867,7 +916,7 @@ absurd(void)
         put_float(file.p + i, 0);
     }
 
-    b = zone(ZONE);
+    b = zone(zone_size(ZONE));
     is_int(load(&file, &b, NOW_S, &kept), PRD_ECORRUPT, "no votes at all");
     ok(sane(&b), "the table is as it was");
     end(&b);
@@ -879,17 +928,17 @@ absurd(void)
         file.p[record + i] = 0;
     }
 
-    b = zone(ZONE);
+    b = zone(zone_size(ZONE));
     is_int(load(&file, &b, NOW_S, &kept), PRD_ECORRUPT, "no tag");
     end(&b);
     memset(file.p + record, 0xff, 8);
-    b = zone(ZONE);
+    b = zone(zone_size(ZONE));
     is_int(load(&file, &b, NOW_S, &kept), PRD_ECORRUPT, "a claim");
     end(&b);
 
     memcpy(file.p, keep, file.len);
     memcpy(file.p + record + 104, file.p + record, 8);
-    b = zone(ZONE);
+    b = zone(zone_size(ZONE));
     is_int(load(&file, &b, NOW_S, &kept), PRD_OK, "a client twice");
     is_int(kept, 1, "the first counts");
     s = prd_table_find(&b.table, 2000);
@@ -919,7 +968,7 @@ absurd(void)
     memcpy(file.p, keep, file.len);
     file.p[BODY + 8] = 1;
     file.p[BODY + 9] = 0;
-    b = zone(ZONE);
+    b = zone(zone_size(ZONE));
     is_int(load(&file, &b, NOW_S, &kept), PRD_OK, "whole tokens");
     s = prd_table_find(&b.table, 1000);
     is_int(prd_word_level(b.table.entries[s].state), 100000, "become 1000");
@@ -927,7 +976,7 @@ absurd(void)
 
     memcpy(file.p, keep, file.len);
     memset(file.p + BODY, 0xff, 8);
-    b = zone(ZONE);
+    b = zone(zone_size(ZONE));
     is_int(load(&file, &b, NOW_S, &kept), PRD_OK, "learned for ever");
     is_int(b.zone->learn_since_s, 0, "since the beginning");
     end(&b);
@@ -1021,7 +1070,7 @@ copy(void)
     uint64_t    kept;
     prd_view_t  a, b;
 
-    a = zone(ZONE);
+    a = zone(zone_size(ZONE));
     b = zone(zone_size(64 * 1024));
 
     client(&a, 1000, 0, 500, 10);
@@ -1067,8 +1116,8 @@ life(void)
     prd_forecaster_t  *f;
 
     f = calloc(1, sizeof(prd_forecaster_t));
-    a = zone(ZONE);
-    b = zone(ZONE);
+    a = zone(zone_size(ZONE));
+    b = zone(zone_size(ZONE));
     v = &a;
     end_s = NOW_S + 2 * 86400;
 

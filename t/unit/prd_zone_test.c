@@ -64,7 +64,7 @@ layout(void)
 
     for (n = 0; n < 400; n++) {
         size = prd_zone_fixed_size() - 2000
-               + (n < 200 ? n * 37 : (size_t) lab_below(400000));
+               + (n < 200 ? n * 37 : (size_t) lab_below(600000));
         p = memory(size);
 
         rc = prd_zone_init(p, size, policy.unit, &secret, &policy, LAB_S,
@@ -120,12 +120,31 @@ layout(void)
                               != UINT64_MAX);
         wrong += !guarded(p, size);
 
-        end = (size_t) ((char *) (v.learned + slots + 1) - p);
+        memset(v.outlook.outlook, 0xff, sizeof(prd_outlook_t)
+               + PRD_OUTLOOK_RINGS * sizeof(prd_markov_ring_t));
+        memset((void *) v.outlook.index, 0xff, slots * sizeof(uint32_t));
+        memset((void *) v.outlook.client, 0xff,
+               v.outlook.clients * sizeof(prd_tracked_t));
+        memset(v.outlook.track, 0xff,
+               v.outlook.tracks * sizeof(prd_outlook_track_t));
+
+        wrong += (char *) v.outlook.outlook
+                 < (char *) (v.learned + slots + 1)
+                 || (char *) v.outlook.index
+                    < (char *) &v.outlook.outlook->ring[PRD_OUTLOOK_RINGS]
+                 || (char *) v.outlook.client
+                    < (char *) (v.outlook.index + slots)
+                 || (char *) v.outlook.track
+                    < (char *) (v.outlook.client + v.outlook.clients);
+        wrong += !guarded(p, size);
+
+        end = (size_t) ((char *) (v.outlook.track + v.outlook.tracks) - p);
         wrong += end > size;
 
-        /* no waste beyond a bucket and the padding */
+        /* no waste beyond a bucket, its records and the padding */
 
-        wrong += size - end > PRD_WAYS * 136 + 8 + 5 * 64;
+        wrong += size - end > PRD_WAYS * 140 + 2 * sizeof(prd_tracked_t)
+                              + 2 * sizeof(prd_outlook_track_t) + 9 * 64;
         last = prd_max(last, slots);
 
         free(p);
@@ -134,7 +153,7 @@ layout(void)
     is_int(wrong, 0, "zones of odd sizes");
     ok(none > 10 && last > 2000, "%u were too small, the greatest has %u slots",
        none, last);
-    ok(least <= prd_zone_fixed_size() + PRD_WAYS * 136 + 512,
+    ok(least <= prd_zone_fixed_size() + PRD_WAYS * 140 + 512,
        "the least has %zu bytes more than the fixed part",
        least - prd_zone_fixed_size());
 

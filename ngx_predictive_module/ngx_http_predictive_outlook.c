@@ -1,0 +1,362 @@
+
+/*
+ * The API's view of what is forecast beside the envelopes: groups, curves of
+ * the zone, bins in which more came than was forecast, a client's group.
+ *
+ * Numbers are read while the thread may be writing them: each is good by
+ * itself, two of them may be a round apart.
+ */
+
+
+#include <math.h>
+
+#include "ngx_http_predictive_api.h"
+
+
+#define NGX_HTTP_PREDICTIVE_OUTLOOK_MISSES  50
+#define NGX_HTTP_PREDICTIVE_OUTLOOK_MIX     20    /* requests ahead */
+
+
+static void ngx_http_predictive_outlook_group(ngx_http_predictive_json_t *json,
+    prd_outlook_t *o, ngx_uint_t i);
+static void ngx_http_predictive_outlook_mix(ngx_http_predictive_json_t *json,
+    prd_markov_t *chain);
+static void ngx_http_predictive_outlook_curve(
+    ngx_http_predictive_json_t *json, const char *name, prd_curve_t *curve,
+    uint32_t bin_s);
+static void ngx_http_predictive_outlook_miss(ngx_http_predictive_json_t *json,
+    prd_miss_t *miss);
+
+
+void
+ngx_http_predictive_outlook_groups(ngx_http_predictive_api_t *api)
+{
+    ngx_uint_t                   i;
+    prd_outlook_t               *o;
+    ngx_http_predictive_json_t  *json;
+
+    json = &api->json;
+    o = api->zone->view.outlook.outlook;
+
+    ngx_http_predictive_json_open(json, NULL, '{');
+    ngx_http_predictive_json_string(json, "zone", &api->zone->name);
+    ngx_http_predictive_json_uint(json, "tracked",
+                                  atomic_load_explicit(&o->used,
+                                                       memory_order_relaxed));
+    ngx_http_predictive_json_uint(json, "records",
+                                  api->zone->view.outlook.clients);
+    ngx_http_predictive_json_uint(json, "generation", o->groups.generation);
+    ngx_http_predictive_json_open(json, "groups", '[');
+
+    for (i = 0; i < PRD_GROUPS; i++) {
+        if (o->groups.group[i].id) {
+            ngx_http_predictive_outlook_group(json, o, i);
+        }
+    }
+
+    ngx_http_predictive_json_close(json, ']');
+    ngx_http_predictive_json_close(json, '}');
+}
+
+
+static void
+ngx_http_predictive_outlook_group(ngx_http_predictive_json_t *json,
+    prd_outlook_t *o, ngx_uint_t i)
+{
+    char          name[PRD_GROUP_NAME];
+    ngx_uint_t    k;
+    prd_group_t  *group;
+
+    group = &o->groups.group[i];
+    prd_group_name(&o->groups, i, name);
+
+    ngx_http_predictive_json_open(json, NULL, '{');
+    ngx_http_predictive_json_text(json, "name", name);
+    ngx_http_predictive_json_text(json, "kind",
+                                  prd_group_kind_name(group->kind));
+    ngx_http_predictive_json_uint(json, "id", group->id);
+    ngx_http_predictive_json_uint(json, "size", group->members);
+    ngx_http_predictive_json_uint(json, "outliers", group->outliers);
+
+    ngx_http_predictive_json_open(json, "centroid", '{');
+
+    for (k = 0; k < PRD_HABIT_FEATURES; k++) {
+        ngx_http_predictive_json_float(json, prd_habit_name(k),
+                                       group->center[k]);
+    }
+
+    ngx_http_predictive_json_close(json, '}');
+    ngx_http_predictive_json_open(json, "spread", '{');
+
+    for (k = 0; k < PRD_HABIT_FEATURES; k++) {
+        ngx_http_predictive_json_float(json, prd_habit_name(k),
+                                       group->spread[k]);
+    }
+
+    ngx_http_predictive_json_close(json, '}');
+
+    /* tokens/s of all its members, by hour of the local day */
+
+    ngx_http_predictive_json_open(json, "typical_profile", '[');
+
+    for (k = 0; k < 24; k++) {
+        ngx_http_predictive_json_float(json, NULL, o->typical[i][k]);
+    }
+
+    ngx_http_predictive_json_close(json, ']');
+
+    if (o->group_curve_bin[i]) {
+        ngx_http_predictive_outlook_curve(json, "forecast", o->group_curve[i],
+                                          prd_outlook_span_s[1]);
+
+    } else {
+        ngx_http_predictive_json_null(json, "forecast");
+    }
+
+    ngx_http_predictive_outlook_mix(json, &o->chain[i]);
+    ngx_http_predictive_json_close(json, '}');
+}
+
+
+/* What the next requests will be, of which a share are of each class. */
+
+static void
+ngx_http_predictive_outlook_mix(ngx_http_predictive_json_t *json,
+    prd_markov_t *chain)
+{
+    float       mix[PRD_MARKOV_STATES];
+    double      cost;
+    ngx_uint_t  i, tops;
+
+    if (prd_markov_mix(chain, PRD_MARKOV_STATES,
+                       NGX_HTTP_PREDICTIVE_OUTLOOK_MIX, mix)
+        != PRD_OK)
+    {
+        ngx_http_predictive_json_null(json, "class_mix");
+        return;
+    }
+
+    tops = ngx_min(chain->tops, PRD_MARKOV_TOP);
+
+    ngx_http_predictive_json_open(json, "class_mix", '{');
+    ngx_http_predictive_json_open(json, "classes", '[');
+
+    for (i = 0; i < tops; i++) {
+        ngx_http_predictive_json_open(json, NULL, '{');
+        ngx_http_predictive_json_uint(json, "class", chain->top[i]);
+        ngx_http_predictive_json_float(json, "share", mix[i]);
+        ngx_http_predictive_json_float(json, "cost",
+                             chain->costs[i] > 0 ? chain->cost[i] : NAN);
+        ngx_http_predictive_json_close(json, '}');
+    }
+
+    ngx_http_predictive_json_close(json, ']');
+    ngx_http_predictive_json_float(json, "other", mix[PRD_MARKOV_OTHER]);
+
+    cost = NAN;
+    (void) prd_markov_outlook(chain, PRD_MARKOV_STATES,
+                              NGX_HTTP_PREDICTIVE_OUTLOOK_MIX, &cost);
+
+    ngx_http_predictive_json_uint(json, "requests",
+                                  NGX_HTTP_PREDICTIVE_OUTLOOK_MIX);
+    ngx_http_predictive_json_float(json, "cost", cost);
+    ngx_http_predictive_json_close(json, '}');
+}
+
+
+static void
+ngx_http_predictive_outlook_curve(ngx_http_predictive_json_t *json,
+    const char *name, prd_curve_t *curve, uint32_t bin_s)
+{
+    ngx_uint_t  i;
+
+    ngx_http_predictive_json_open(json, name, '[');
+
+    for (i = 0; i < PRD_OUTLOOK_POINTS; i++) {
+        ngx_http_predictive_json_open(json, NULL, '{');
+        ngx_http_predictive_json_uint(json, "bin_seconds", bin_s);
+        ngx_http_predictive_json_uint(json, "horizon_seconds",
+                                      bin_s * prd_outlook_ahead[i]);
+        ngx_http_predictive_json_float(json, "forecast_rps",
+                                       curve[i].quantile[0] / bin_s);
+        ngx_http_predictive_json_float(json, "upper90_rps",
+                                       curve[i].quantile[1] / bin_s);
+        ngx_http_predictive_json_float(json, "upper_rps",
+                                       curve[i].quantile[2] / bin_s);
+        ngx_http_predictive_json_float(json, "upper99_rps",
+                                       curve[i].quantile[3] / bin_s);
+        ngx_http_predictive_json_float(json, "confidence",
+                       curve[i].covered[2] >= 0 ? curve[i].covered[2] : NAN);
+        ngx_http_predictive_json_float(json, "confidence99",
+                       curve[i].covered[3] >= 0 ? curve[i].covered[3] : NAN);
+        ngx_http_predictive_json_close(json, '}');
+    }
+
+    ngx_http_predictive_json_close(json, ']');
+}
+
+
+static void
+ngx_http_predictive_outlook_miss(ngx_http_predictive_json_t *json,
+    prd_miss_t *miss)
+{
+    ngx_http_predictive_json_open(json, NULL, '{');
+
+    if (miss->tag) {
+        ngx_http_predictive_json_hex(json, "key", miss->tag);
+
+    } else {
+        ngx_http_predictive_json_null(json, "key");
+    }
+
+    ngx_http_predictive_json_uint(json, "end", miss->end_s);
+    ngx_http_predictive_json_uint(json, "bin_seconds", miss->span_s);
+    ngx_http_predictive_json_text(json, "measure",
+                        miss->span_s == PRD_BIN_S ? "peak_backlog" : "count");
+    ngx_http_predictive_json_float(json, "actual", miss->actual);
+    ngx_http_predictive_json_float(json, "forecast", miss->middle);
+    ngx_http_predictive_json_float(json, "upper", miss->upper);
+    ngx_http_predictive_json_float(json, "quantile", miss->quantile);
+    ngx_http_predictive_json_uint(json, "refused", miss->refused);
+    ngx_http_predictive_json_text(json, "verdict",
+                                  miss->refused ? "REJECTED" : "PASSED");
+    ngx_http_predictive_json_close(json, '}');
+}
+
+
+/* Members of a zone's object. */
+
+void
+ngx_http_predictive_outlook_zone(ngx_http_predictive_api_t *api)
+{
+    uint32_t                     i, n;
+    prd_miss_t                  *miss;
+    prd_outlook_t               *o;
+    ngx_http_predictive_json_t  *json;
+
+    static const char  *names[PRD_OUTLOOK_SPANS] = {
+        "minutes", "five_minutes", "hours"
+    };
+
+    json = &api->json;
+    o = api->zone->view.outlook.outlook;
+
+    ngx_http_predictive_json_open(json, "outlook", '{');
+
+    for (i = 0; i < PRD_OUTLOOK_SPANS; i++) {
+
+        if (o->curve_bin[i] == 0) {
+            ngx_http_predictive_json_null(json, names[i]);
+            continue;
+        }
+
+        ngx_http_predictive_outlook_curve(json, names[i], o->curve[i],
+                                          prd_outlook_span_s[i]);
+    }
+
+    ngx_http_predictive_json_close(json, '}');
+
+    miss = ngx_palloc(api->request->pool, NGX_HTTP_PREDICTIVE_OUTLOOK_MISSES
+                                          * sizeof(prd_miss_t));
+    if (miss == NULL) {
+        json->failed = 1;
+        return;
+    }
+
+    n = prd_outlook_misses(&api->zone->view.outlook, miss,
+                           NGX_HTTP_PREDICTIVE_OUTLOOK_MISSES);
+
+    ngx_http_predictive_json_uint(json, "missed",
+                                  atomic_load_explicit(&o->missed,
+                                                       memory_order_relaxed));
+    ngx_http_predictive_json_open(json, "misses", '[');
+
+    for (i = 0; i < n; i++) {
+        ngx_http_predictive_outlook_miss(json, &miss[i]);
+    }
+
+    ngx_http_predictive_json_close(json, ']');
+}
+
+
+/* Members of a client's object. */
+
+void
+ngx_http_predictive_outlook_client(ngx_http_predictive_api_t *api,
+    uint32_t slot, uint16_t generation)
+{
+    char                         name[PRD_GROUP_NAME];
+    float                        x[PRD_HABIT_FEATURES];
+    ngx_uint_t                   i;
+    prd_tracked_t                c;
+    prd_outlook_t               *o;
+    ngx_http_predictive_json_t  *json;
+
+    json = &api->json;
+    o = api->zone->view.outlook.outlook;
+
+    if (prd_outlook_client(&api->zone->view.outlook, slot, generation, &c)
+        != PRD_OK)
+    {
+        ngx_http_predictive_json_null(json, "group");
+        ngx_http_predictive_json_null(json, "habits");
+        return;
+    }
+
+    if (c.group < PRD_GROUPS && o->groups.group[c.group].id == c.group_id) {
+        prd_group_name(&o->groups, c.group, name);
+        ngx_http_predictive_json_text(json, "group", name);
+
+    } else {
+        ngx_http_predictive_json_null(json, "group");
+    }
+
+    ngx_http_predictive_json_bool(json, "outlier", c.outlier);
+
+    if (prd_habit_features(&c.habit, (uint64_t) ngx_time(),
+                           (int32_t) ngx_cached_time->gmtoff * 60, 1, x)
+        != PRD_OK)
+    {
+        ngx_http_predictive_json_null(json, "habits");
+        return;
+    }
+
+    ngx_http_predictive_json_open(json, "habits", '{');
+
+    for (i = 0; i < PRD_HABIT_FEATURES; i++) {
+        ngx_http_predictive_json_float(json, prd_habit_name(i), x[i]);
+    }
+
+    ngx_http_predictive_json_close(json, '}');
+}
+
+
+/* The name of a part's group; 0 bytes: none. */
+
+size_t
+ngx_http_predictive_outlook_name(ngx_http_predictive_part_t *part,
+    char name[PRD_GROUP_NAME])
+{
+    unsigned     group;
+    prd_view_t  *view;
+
+    view = &part->limit->zone->view;
+    name[0] = '\0';
+
+    if (part->answer.slot >= prd_zone_slots(view)) {
+        return 0;
+    }
+
+    group = prd_outlook_group(&view->outlook, part->answer.slot,
+                (uint16_t) prd_env_generation(atomic_load_explicit(
+                    &view->table.entries[part->answer.slot].envelope,
+                    memory_order_relaxed)));
+
+    if (group == PRD_GROUP_NONE) {
+        return 0;
+    }
+
+    prd_group_name(&view->outlook.outlook->groups, group, name);
+
+    return ngx_strlen(name);
+}

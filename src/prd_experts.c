@@ -1,0 +1,1714 @@
+
+/*
+ * Experts, their weights and their widths.  See prd_experts.h.
+ *
+ * A bin is closed in this order: forecasts that were waiting for it and that
+ * of the next bin are made again from what was known then, and scored; those
+ * of the far horizons are put down to wait, one each at a time; then the
+ * state moves on.  A forecast is thus never stored but worked out: the ring
+ * of past bins, cut where it ended then, gives all that is the client's own.
+ *
+ * An error above a location m is counted in units of the client, its mean
+ * |error| / sqrt(level + 1) after a bin as active as the last one, times
+ * sqrt(m + 1); one below it in units of m, so that dropping to nothing is -1
+ * for everybody.
+ */
+
+
+#include <math.h>
+
+#include "prd_experts.h"
+
+
+#define TRACK_ETA        10.0f      /* learning rate of the weights */
+#define TRACK_FADE       0.98f      /* of own losses */
+#define TRACK_OWN        64.0f      /* own losses are kept in 1/64 ... */
+#define TRACK_POOLED     10.0f      /* and weigh as this many pooled ones */
+#define TRACK_NEAR       1.0f       /* what near says of far */
+#define TRACK_LOSS_MAX   1.0f
+#define TRACK_KNOWN      60         /* votes that make a table */
+#define TRACK_FIRST      16         /* votes; before, the prior stands */
+#define TRACK_VOTES      5000       /* then tables are halved */
+#define TRACK_YOUNG      12         /* bins */
+#define TRACK_WIDTH      0.005f     /* last step of a state's width ... */
+#define TRACK_WIDTH_ALL  0.003f     /* of that of all ... */
+#define TRACK_SHIFT      0.03f      /* and of a client's, e-folds */
+#define TRACK_SHIFT_ONE  64.0f
+#define TRACK_WHOLE      32.0f      /* quantiles below are whole */
+#define TRACK_RECENT     24
+#define TRACK_LAGS       32
+#define TRACK_SCALE_MIN  0.05f
+#define TRACK_BASE       (110 << 10)
+#define TRACK_NOTHING    65535
+
+
+/* What a forecast is made of, as of its origin. */
+
+typedef struct {
+    float     at[PRD_EXPERT_LOCATIONS];
+    float     unit;
+    float     chance;
+    unsigned  state;                       /* of widths and losses */
+    unsigned  coarse;                      /* class of the idle time */
+    unsigned  young;
+    unsigned  ahead;
+    unsigned  day;                         /* bins in one */
+    unsigned  period;
+    unsigned  n;                           /* bins, newest first */
+    unsigned  nv;                          /* active ones */
+    float     ring[PRD_TRACK_RING];
+    float     values[PRD_TRACK_ACTIVE];
+} prd_track_view_t;
+
+typedef struct {
+    float     q[PRD_EXPERTS][PRD_QUANTILES];
+    uint8_t   state[PRD_EXPERT_LOCATIONS]; /* of the tables of errors */
+    uint8_t   said[PRD_EXPERTS];
+    float     weight[PRD_EXPERTS][2];
+    float     mix[PRD_QUANTILES];          /* before the widths */
+    float     out[PRD_QUANTILES];
+} prd_track_made_t;
+
+
+static const float  prd_track_levels[PRD_QUANTILES] = {
+    0.5f, 0.9f, 0.95f, 0.99f
+};
+
+static const uint8_t  prd_track_aheads[PRD_TRACK_HORIZONS] = { 1, 6, 12 };
+
+static const char  *prd_track_names[PRD_EXPERTS + 1] = {
+    "last", "short", "long", "holt", "tsb", "hour", "hour-level",
+    "steps", "recent", "values", "active", "period", "day",
+    "extra-1", "extra-2", ""
+};
+
+
+static inline float
+prd_track_float(uint32_t bits)
+{
+    float  v;
+
+    memcpy(&v, &bits, sizeof(v));
+
+    return v;
+}
+
+
+static inline uint32_t
+prd_track_bits(float v)
+{
+    uint32_t  bits;
+
+    memcpy(&bits, &v, sizeof(bits));
+
+    return bits;
+}
+
+
+/*
+ * 16 bits: 6 of exponent, 10 of mantissa; 0 is below 2^-16, and the greatest
+ * just under 2^47.
+ */
+
+static inline uint16_t
+prd_track_pack(float v)
+{
+    int32_t  code;
+
+    if (!(v >= 1.0f / 65536)) {
+        return 0;
+    }
+
+    code = (int32_t) ((prd_track_bits(v) + 0x1000) >> 13) - TRACK_BASE;
+
+    return (uint16_t) prd_min(code, TRACK_NOTHING - 1);
+}
+
+
+static inline float
+prd_track_unpack(uint16_t code)
+{
+    return code ? prd_track_float(((uint32_t) code + TRACK_BASE) << 13) : 0;
+}
+
+
+/* 2^x by a polynomial, within 3e-3: weights and widths need no more. */
+
+static inline float
+prd_track_exp(float x)
+{
+    float    f;
+    int32_t  i;
+
+    x *= 1.44269504f;
+    x = prd_max(x, -120.0f);
+    x = prd_min(x, 120.0f);
+    i = (int32_t) (x + 128.0f) - 128;
+    f = x - (float) i;
+
+    return (1 + f * (0.6565f + f * 0.3435f))
+           * prd_track_float((uint32_t) (i + 127) << 23);
+}
+
+
+unsigned
+prd_track_ahead(unsigned horizon)
+{
+    return horizon < PRD_TRACK_HORIZONS ? prd_track_aheads[horizon] : 0;
+}
+
+
+const char *
+prd_track_expert(unsigned expert)
+{
+    return prd_track_names[prd_min(expert, PRD_EXPERTS)];
+}
+
+
+/* Classes: levels by factors of two, roughly, from a quarter of a request. */
+
+static unsigned
+prd_track_level(float m)
+{
+    int32_t  e;
+
+    e = (int32_t) (prd_track_bits(1 + 4 * m) >> 23) - 127;
+
+    return (unsigned) prd_min(e, PRD_TRACK_LEVELS - 1);
+}
+
+
+static unsigned
+prd_track_idle(unsigned idle)
+{
+    return idle == 0 ? 0 : idle == 1 ? 1 : idle < 4 ? 2 : idle < 12 ? 3
+           : idle < 48 ? 4 : 5;
+}
+
+
+static inline unsigned
+prd_track_state(float m, unsigned coarse, unsigned young)
+{
+    unsigned  level;
+
+    level = prd_track_level(m);
+
+    return young ? PRD_TRACK_YOUNG + level / 3 * PRD_TRACK_IDLES + coarse
+                 : level * PRD_TRACK_IDLES + coarse;
+}
+
+
+static unsigned
+prd_track_state_idle(unsigned state)
+{
+    return state % PRD_TRACK_IDLES;
+}
+
+
+/* Tables of errors.  Cells are quarters of octaves of |z|, by its bits. */
+
+static unsigned
+prd_track_cell(float z)
+{
+    int32_t  k;
+
+    k = (int32_t) (prd_track_bits(fabsf(z)) >> 21) - ((127 - 5) << 2) + 1;
+    k = prd_max(k, 0);
+    k = prd_min(k, PRD_TRACK_SIDE);
+
+    return (unsigned) (z < 0 ? PRD_TRACK_SIDE - k : PRD_TRACK_SIDE + k);
+}
+
+
+/* Where cell k above 0 ends; that of 0 ends there, too. */
+
+static float
+prd_track_edge(int32_t k)
+{
+    return prd_track_float((uint32_t) (k + ((127 - 5) << 2)) << 21);
+}
+
+
+static void
+prd_track_errors_solve(prd_track_errors_t *t)
+{
+    float     want, lo, hi, part;
+    int32_t   k;
+    uint32_t  sum;
+    unsigned  i, u;
+
+    for (i = 0, u = 0, sum = 0; i < PRD_TRACK_CELLS; i++) {
+
+        if (t->cell[i] == 0) {
+            continue;
+        }
+
+        while (u < PRD_QUANTILES) {
+            want = prd_track_levels[u] * (float) t->votes;
+
+            if (want > (float) (sum + t->cell[i])) {
+                break;
+            }
+
+            k = (int32_t) i - PRD_TRACK_SIDE;
+            part = (want - (float) sum) / (float) t->cell[i];
+
+            if (k == 0) {
+                t->q[u++] = 0;
+                continue;
+            }
+
+            lo = k > 0 ? prd_track_edge(k - 1) : -prd_track_edge(-k);
+            hi = k > 0 ? prd_track_edge(k) : -prd_track_edge(-k - 1);
+            t->q[u++] = lo + (hi - lo) * part;
+        }
+
+        sum += t->cell[i];
+    }
+
+    t->fresh = 0;
+}
+
+
+static void
+prd_track_errors_add(prd_track_errors_t *t, unsigned cell)
+{
+    unsigned  i, n;
+
+    t->cell[cell]++;
+    t->votes++;
+    t->fresh++;
+
+    if (t->votes > TRACK_VOTES) {
+
+        for (i = 0, n = 0; i < PRD_TRACK_CELLS; i++) {
+            t->cell[i] /= 2;
+            n += t->cell[i];
+        }
+
+        t->votes = (uint16_t) n;
+    }
+
+    if (t->votes >= TRACK_FIRST
+        && (t->fresh >= 32 || 20 * t->fresh >= t->votes))
+    {
+        prd_track_errors_solve(t);
+    }
+}
+
+
+/* Quantiles 0.5, 0.9, 0.95, 0.99 of n values, whose order is lost. */
+
+static void
+prd_track_sort(float *v, unsigned n)
+{
+    float     x;
+    unsigned  i, j;
+
+    for (i = 1; i < n; i++) {
+        x = v[i];
+
+        for (j = i; j > 0 && v[j - 1] > x; j--) {
+            v[j] = v[j - 1];
+        }
+
+        v[j] = x;
+    }
+}
+
+
+/* v[k] gets the value that it had if v were sorted; Hoare's selection. */
+
+static void
+prd_track_select(float *v, int32_t n, int32_t k)
+{
+    float    x, t;
+    int32_t  lo, hi, i, j;
+
+    for (lo = 0, hi = n - 1; lo < hi; /* void */ ) {
+        x = v[(lo + hi) / 2];
+        i = lo;
+        j = hi;
+
+        while (i <= j) {
+            while (v[i] < x) {
+                i++;
+            }
+
+            while (x < v[j]) {
+                j--;
+            }
+
+            if (i <= j) {
+                t = v[i];
+                v[i++] = v[j];
+                v[j--] = t;
+            }
+        }
+
+        if (j < k) {
+            lo = i;
+        }
+
+        if (k < i) {
+            hi = j;
+        }
+    }
+}
+
+
+static inline float
+prd_track_between(const float *v, unsigned n, float level)
+{
+    float     p;
+    unsigned  i;
+
+    p = level * (float) (n - 1);
+    i = (unsigned) p;
+
+    return i + 1 < n ? v[i] + (p - (float) i) * (v[i + 1] - v[i]) : v[i];
+}
+
+
+static void
+prd_track_quantiles(float *v, unsigned n, float q[PRD_QUANTILES])
+{
+    unsigned  i, j, k, top;
+
+    if (n > TRACK_RECENT) {
+
+        /* what is below the median, and between it and the tail, may stay
+         * in disorder */
+
+        k = (n - 1) / 2;
+        top = (unsigned) (0.9f * (float) (n - 1));
+
+        prd_track_select(v, (int32_t) n, (int32_t) k);
+        prd_track_select(v + k + 1, (int32_t) (n - k - 1),
+                         (int32_t) (top - k - 1));
+
+        for (i = k + 1, j = k + 1; i <= top; i++) {
+            j = v[i] < v[j] ? i : j;
+        }
+
+        q[0] = (n & 1) ? v[k] : v[k] + (v[j] - v[k]) / 2;
+
+        prd_track_sort(v + top, n - top);
+
+    } else {
+        prd_track_sort(v, n);
+        q[0] = prd_track_between(v, n, 0.5f);
+    }
+
+    for (i = 1; i < PRD_QUANTILES; i++) {
+        q[i] = prd_track_between(v, n, prd_track_levels[i]);
+    }
+}
+
+
+/* The hour of the day: its share, from the bins of the class that learns. */
+
+static unsigned
+prd_track_hour(const prd_tracks_t *p, unsigned class, uint32_t bin,
+    unsigned *weekend)
+{
+    int64_t  s, day;
+
+    s = (int64_t) bin * p->bin_s[class] + p->offset_s;
+    s = prd_max(s, 0);
+    day = s / 86400;
+    *weekend = ((day + 4) % 7 + 6) % 7 >= 5;     /* day 0 was a Thursday */
+
+    return (unsigned) (s / 3600 % 24);
+}
+
+
+static float
+prd_track_share(const prd_track_t *t, const prd_tracks_t *p, unsigned class,
+    uint32_t bin)
+{
+    float     n, per, r, mean;
+    unsigned  k, w;
+
+    mean = t->bins[p->profile].mean;
+
+    if (!(mean > 0)) {
+        return 1;
+    }
+
+    k = prd_track_hour(p, class, bin, &w);
+
+    if (t->days[w][k] == 0) {
+        w = !w;
+    }
+
+    per = prd_max(3600.0f / (float) p->bin_s[p->profile], 1.0f);
+    n = (float) t->days[w][k] / per;
+    r = (prd_track_unpack(t->hour[w][k]) * n + mean) / ((n + 1) * mean);
+
+    r = prd_max(r, 0.05f);
+
+    return prd_min(r, 24.0f);
+}
+
+
+static void
+prd_track_share_learn(prd_track_t *t, const prd_tracks_t *p, unsigned class,
+    uint32_t bin, float y)
+{
+    float     h, n, per;
+    unsigned  k, w;
+
+    per = prd_max(3600.0f / (float) p->bin_s[class], 1.0f);
+    k = prd_track_hour(p, class, bin, &w);
+
+    if (t->days[w][k] < 255) {
+        t->days[w][k]++;
+    }
+
+    n = prd_min((float) t->days[w][k], 4 * per);
+    h = prd_track_unpack(t->hour[w][k]);
+    t->hour[w][k] = prd_track_pack(h + (y - h) / n);
+}
+
+
+/* What the client's own record says, `back` bins ago. */
+
+static void
+prd_track_view_past(const prd_track_bins_t *b, unsigned back,
+    prd_track_view_t *v)
+{
+    unsigned  i, j, active;
+
+    active = 0;
+    v->n = b->filled > back ? b->filled - back : 0;
+    j = b->head;
+
+    for (i = 0; i < back; i++) {
+        j = (j ? j : PRD_TRACK_RING) - 1;
+        active += (b->ring[j] != 0);
+    }
+
+    for (i = 0; i < v->n; i++) {
+        j = (j ? j : PRD_TRACK_RING) - 1;
+        v->ring[i] = prd_track_unpack(b->ring[j]);
+    }
+
+    /* the same of the active ones, those since then left out */
+
+    v->nv = 0;
+    j = b->actives % PRD_TRACK_ACTIVE;
+
+    for (i = 0; i < prd_min(b->actives, PRD_TRACK_ACTIVE); i++) {
+        j = (j ? j : PRD_TRACK_ACTIVE) - 1;
+
+        if (i >= active) {
+            v->values[v->nv++] = prd_track_unpack(b->values[j]);
+        }
+    }
+}
+
+
+static void
+prd_track_view_now(const prd_track_t *t, const prd_tracks_t *p,
+    unsigned class, unsigned horizon, prd_track_view_t *v)
+{
+    float                    share, damp;
+    unsigned                 i;
+    const prd_track_bins_t  *b;
+
+    static const float  trend[PRD_TRACK_HORIZONS] = {
+        0.9f, 4.217f, 6.458f       /* sums of powers of 0.9 */
+    };
+
+    b = &t->bins[class];
+    share = prd_track_share(t, p, class,
+                            b->bin + prd_track_aheads[horizon]);
+    damp = b->holt + trend[horizon] * b->trend;
+
+    v->at[PRD_EXPERT_LAST] = b->last;
+    v->at[PRD_EXPERT_SHORT] = b->level_short;
+    v->at[PRD_EXPERT_LONG] = b->level_long;
+    v->at[PRD_EXPERT_HOLT] = prd_max(damp, 0);
+    v->chance = (float) b->active / 65535;
+    v->at[PRD_EXPERT_TSB] = v->chance * b->size;
+    v->at[PRD_EXPERT_HOUR] = b->mean * share;
+    v->at[PRD_EXPERT_HOUR_LEVEL] = b->level_hour * share;
+
+    for (i = 0; i < PRD_EXPERT_LOCATIONS; i++) {
+        v->at[i] = prd_min(v->at[i], PRD_TRACK_Y_MAX);
+    }
+
+    v->unit = b->unit[b->idle > 0] + 0.05f;
+    v->young = b->age < TRACK_YOUNG;
+    v->coarse = prd_track_idle(b->idle);
+    v->state = prd_track_state(b->level_long, v->coarse, v->young);
+}
+
+
+static const prd_track_errors_t *
+prd_track_errors(const prd_track_errors_t *t, unsigned state)
+{
+    unsigned  idle;
+
+    if (t[state].votes >= TRACK_KNOWN) {
+        return &t[state];
+    }
+
+    idle = PRD_TRACK_IDLE + prd_track_state_idle(state);
+
+    return t[idle].votes >= TRACK_KNOWN ? &t[idle] : &t[PRD_TRACK_ALL];
+}
+
+
+static const prd_track_state_t *
+prd_track_weights(const prd_track_state_t *s, unsigned state)
+{
+    unsigned  idle;
+
+    if (s[state].votes >= TRACK_KNOWN) {
+        return &s[state];
+    }
+
+    idle = PRD_TRACK_IDLE + prd_track_state_idle(state);
+
+    return s[idle].votes >= TRACK_KNOWN ? &s[idle] : &s[PRD_TRACK_ALL];
+}
+
+
+/* Experts with a location. */
+
+static void
+prd_track_make_pooled(const prd_track_horizon_t *h, const prd_track_view_t *v,
+    prd_track_made_t *m)
+{
+    float                      at, d, z, q;
+    unsigned                   e, i;
+    const prd_track_errors_t  *t;
+
+    for (e = 0; e < PRD_EXPERT_LOCATIONS; e++) {
+        at = v->at[e];
+        d = v->unit * sqrtf(at + 1);
+        m->state[e] = (uint8_t) prd_track_state(at, v->coarse, v->young);
+        t = prd_track_errors(h->errors[e], m->state[e]);
+
+        for (i = 0; i < PRD_QUANTILES; i++) {
+            z = t->q[i];
+            q = z < 0 ? at * (1 + z) : at + d * z;
+            m->q[e][i] = prd_max(q, 0);
+        }
+    }
+}
+
+
+/* Base and n errors of it, in place of which come quantiles. */
+
+static void
+prd_track_make_errors(float base, float *errors, unsigned n, float *q)
+{
+    unsigned  i;
+
+    prd_track_quantiles(errors, n, q);
+
+    for (i = 0; i < PRD_QUANTILES; i++) {
+        q[i] = prd_max(base + q[i], 0);
+    }
+}
+
+
+/* Active ones among a share p of bins: TSB as a distribution. */
+
+static void
+prd_track_make_active(const prd_track_horizon_t *h, const prd_track_view_t *v,
+    float *q)
+{
+    float     p, u, values[PRD_TRACK_ACTIVE];
+    unsigned  i, c;
+
+    c = prd_min((unsigned) (v->chance * PRD_TRACK_CHANCES),
+                PRD_TRACK_CHANCES - 1);
+    p = (h->came[v->coarse][c] + 4 * v->chance) / (h->asked[v->coarse][c] + 4);
+
+    memcpy(values, v->values, sizeof(values));
+    prd_track_sort(values, v->nv);
+
+    for (i = 0; i < PRD_QUANTILES; i++) {
+        u = prd_track_levels[i] - (1 - p);
+        q[i] = u <= 0 || v->nv == 0 ? 0
+               : prd_track_between(values, v->nv, prd_min(u / p, 1.0f));
+    }
+}
+
+
+/* Bins at the same time of day and beside it. */
+
+static void
+prd_track_make_day(const prd_track_view_t *v, prd_track_made_t *m)
+{
+    float     values[3 * PRD_TRACK_RING / 12];
+    int32_t   back;
+    unsigned  n, d, j;
+
+    n = 0;
+
+    for (d = v->day; d >= 12 && d < PRD_TRACK_RING + 12; d += v->day) {
+        for (j = 0; j < 3; j++) {
+            back = (int32_t) (d + j) - (int32_t) v->ahead - 1;
+
+            if (back >= 0 && back < (int32_t) v->n) {
+                values[n++] = v->ring[back];
+            }
+        }
+    }
+
+    if (n >= 3) {
+        prd_track_quantiles(values, n, m->q[PRD_EXPERT_DAY]);
+
+    } else {
+        memcpy(m->q[PRD_EXPERT_DAY], m->q[PRD_EXPERT_VALUES],
+               sizeof(m->q[0]));
+    }
+}
+
+
+/* Experts of the client's own. */
+
+static void
+prd_track_make_own(const prd_track_horizon_t *h, const prd_track_view_t *v,
+    prd_track_made_t *m)
+{
+    float     e[PRD_TRACK_RING];
+    unsigned  i, n, lag;
+
+    n = v->n > v->ahead ? v->n - v->ahead : 0;
+
+    if (n >= 8) {
+        for (i = 0; i < n; i++) {
+            e[i] = v->ring[i] - v->ring[i + v->ahead];
+        }
+
+        prd_track_make_errors(v->at[PRD_EXPERT_LAST], e, n,
+                              m->q[PRD_EXPERT_STEPS]);
+
+    } else {
+        memcpy(m->q[PRD_EXPERT_STEPS], m->q[PRD_EXPERT_LAST],
+               sizeof(m->q[0]));
+    }
+
+    n = prd_min(v->n, TRACK_RECENT);
+    memcpy(e, v->ring, n * sizeof(float));
+    prd_track_quantiles(e, n, m->q[PRD_EXPERT_RECENT]);
+
+    if (v->n > n) {
+        memcpy(e, v->ring, v->n * sizeof(float));
+        prd_track_quantiles(e, v->n, m->q[PRD_EXPERT_VALUES]);
+
+    } else {
+        memcpy(m->q[PRD_EXPERT_VALUES], m->q[PRD_EXPERT_RECENT],
+               sizeof(m->q[0]));
+    }
+
+    prd_track_make_active(h, v, m->q[PRD_EXPERT_ACTIVE]);
+
+    lag = v->period;
+
+    if (lag && v->n >= 2 * lag) {
+        n = v->n - lag;
+
+        for (i = 0; i < n; i++) {
+            e[i] = v->ring[i] - v->ring[i + lag];
+        }
+
+        prd_track_make_errors(v->ring[lag - 1 - (v->ahead - 1) % lag], e, n,
+                              m->q[PRD_EXPERT_PERIOD]);
+
+    } else {
+        memcpy(m->q[PRD_EXPERT_PERIOD], m->q[PRD_EXPERT_LAST],
+               sizeof(m->q[0]));
+    }
+
+    prd_track_make_day(v, m);
+}
+
+
+static void
+prd_track_make_extra(prd_track_made_t *m, unsigned i,
+    const float q[PRD_QUANTILES])
+{
+    float     v;
+    unsigned  e, k;
+
+    e = PRD_EXPERT_EXTRA + i;
+
+    for (k = 0; k < PRD_QUANTILES; k++) {
+        v = q[k];
+
+        if (!(v >= 0)) {
+            return;
+        }
+
+        v = prd_min(v, PRD_TRACK_Y_MAX);
+        m->q[e][k] = k ? prd_max(v, m->q[e][k - 1]) : v;
+    }
+
+    m->said[e] = 1;
+}
+
+
+/* Weights, and with them the mixture.  part: 0 the median, 1 the others. */
+
+static void
+prd_track_make_weights(const prd_track_bins_t *b, const prd_track_state_t *s,
+    unsigned far, unsigned part, prd_track_made_t *m)
+{
+    float     l[PRD_EXPERTS], best, sum;
+    unsigned  e, i;
+
+    best = INFINITY;
+
+    for (e = 0; e < PRD_EXPERTS; e++) {
+        l[e] = (float) b->loss[far][part][e] / TRACK_OWN
+               + TRACK_POOLED * s->loss[e][part];
+
+        if (far) {
+            l[e] += TRACK_NEAR * (float) b->loss[0][part][e] / TRACK_OWN;
+        }
+
+        if (m->said[e]) {
+            best = prd_min(best, l[e]);
+        }
+    }
+
+    sum = 0;
+
+    for (e = 0; e < PRD_EXPERTS; e++) {
+        m->weight[e][part] = m->said[e]
+                             ? prd_track_exp(TRACK_ETA * (best - l[e])) : 0;
+        sum += m->weight[e][part];
+    }
+
+    for (e = 0; e < PRD_EXPERTS; e++) {
+        m->weight[e][part] /= sum;
+
+        for (i = part; i < (part ? PRD_QUANTILES : 1); i++) {
+            m->mix[i] += m->weight[e][part] * m->q[e][i];
+        }
+    }
+}
+
+
+/* Everything of a forecast; extras were put there before. */
+
+static void
+prd_track_make(const prd_track_bins_t *b, const prd_tracks_t *p,
+    const prd_track_horizon_t *h, unsigned horizon, const prd_track_view_t *v,
+    prd_track_made_t *m)
+{
+    float     d, w, q;
+    unsigned  i;
+
+    memset(m->said, 1, PRD_EXPERT_EXTRA);
+
+    prd_track_make_pooled(h, v, m);
+    prd_track_make_own(h, v, m);
+
+    prd_track_make_weights(b, prd_track_weights(h->state, v->state),
+                           horizon > 0, 0, m);
+    prd_track_make_weights(b, prd_track_weights(h->state, v->state),
+                           horizon > 0, 1, m);
+
+    d = 0.1f * v->unit * sqrtf(m->mix[0] + 1);
+    m->out[0] = m->mix[0];
+
+    for (i = 1; i < PRD_QUANTILES; i++) {
+        w = h->state[v->state].width[i - 1]
+            + h->state[PRD_TRACK_ALL].width[i - 1]
+            + (float) b->shift[horizon][i - 1] / TRACK_SHIFT_ONE;
+        q = prd_max(m->mix[i] - m->mix[0], 0) + d;
+        q = m->mix[0] + q * prd_track_exp(w) - d;
+        m->out[i] = prd_max(q, m->out[i - 1]);
+    }
+
+    for (i = 0; i < PRD_QUANTILES; i++) {
+        if (p->whole && m->out[i] < TRACK_WHOLE) {
+            m->out[i] = floorf(m->out[i] + 0.5f);
+        }
+
+        m->out[i] = prd_min(m->out[i], PRD_TRACK_Y_MAX);
+    }
+}
+
+
+/* A number of 0 .. 1 to round by: a small generator in each record (Hull and
+ * Dobell's conditions). */
+
+static inline float
+prd_track_dice(prd_track_bins_t *b)
+{
+    b->random = (uint8_t) (b->random * 5 + 113);
+
+    return ((float) b->random + 0.5f) / 256;
+}
+
+
+/* Own losses: those above the best one, fading. */
+
+static void
+prd_track_score_own(prd_track_bins_t *b, unsigned far, unsigned part,
+    const prd_track_made_t *m, const float *loss)
+{
+    float     l[PRD_EXPERTS], best, v;
+    uint8_t  *own;
+    unsigned  e;
+
+    own = b->loss[far][part];
+    best = INFINITY;
+
+    for (e = 0; e < PRD_EXPERTS; e++) {
+        l[e] = (float) own[e] * TRACK_FADE;
+
+        if (m->said[e]) {
+            l[e] += loss[e] * TRACK_OWN;
+            best = prd_min(best, l[e]);
+        }
+    }
+
+    for (e = 0; e < PRD_EXPERTS; e++) {
+        v = prd_max(l[e] - best, 0) + prd_track_dice(b);
+        own[e] = (uint8_t) prd_min(v, 255.0f);
+    }
+}
+
+
+static void
+prd_track_score_pooled(prd_track_state_t *s, float loss[2][PRD_EXPERTS])
+{
+    float     a;
+    unsigned  e, part;
+
+    s->votes = prd_min(s->votes + 1, 500.0f);
+    a = 1 / s->votes;
+
+    for (part = 0; part < 2; part++) {
+        for (e = 0; e < PRD_EXPERTS; e++) {
+            s->loss[e][part] += a * (loss[part][e] - s->loss[e][part]);
+        }
+    }
+}
+
+
+static void
+prd_track_widen(prd_track_state_t *s, unsigned i, float by)
+{
+    float  v;
+
+    v = s->width[i] + 520 / (20 + s->votes) * by;
+    v = prd_max(v, -1);
+    s->width[i] = prd_min(v, 1);
+}
+
+
+static void
+prd_track_score_widths(prd_track_bins_t *b, prd_track_horizon_t *h,
+    unsigned state, unsigned horizon, const float *out, float y, int vote)
+{
+    float     g, v;
+    unsigned  i;
+
+    for (i = 1; i < PRD_QUANTILES; i++) {
+        g = prd_track_levels[i] - (y <= out[i]);
+
+        v = (float) b->shift[horizon][i - 1]
+            + (TRACK_SHIFT + 0.5f / ((float) b->age + 4)) * TRACK_SHIFT_ONE
+              * g;
+        v = floorf(v + prd_track_dice(b));
+        v = prd_max(v, -TRACK_SHIFT_ONE);
+        b->shift[horizon][i - 1] = (int8_t) prd_min(v, TRACK_SHIFT_ONE);
+
+        if (vote) {
+            prd_track_widen(&h->state[state], i - 1, TRACK_WIDTH * g);
+
+            if (i == PRD_QUANTILES - 1) {
+                prd_track_widen(&h->state[PRD_TRACK_ALL], i - 1,
+                                TRACK_WIDTH_ALL * g);
+            }
+        }
+    }
+
+    v = (float) b->covered[horizon]
+        + ((y <= out[2] ? 255.0f : 0) - (float) b->covered[horizon]) / 64;
+    v = floorf(v + prd_track_dice(b));
+    b->covered[horizon] = (uint8_t) prd_min(v, 255.0f);
+}
+
+
+/* What came is compared with what had been forecast. */
+
+static void
+prd_track_score(prd_track_bins_t *b, prd_track_horizon_t *h,
+    unsigned horizon, const prd_track_view_t *v, const prd_track_made_t *m,
+    float y, int vote)
+{
+    float     loss[2][PRD_EXPERTS], l, k, mean, d, z;
+    unsigned  e, i, c, n, idle;
+
+    static const float  share[PRD_QUANTILES] = {
+        /* 1 / (1 - level + 0.05), of 4; thirds of the upper ones */
+        0.25f / 0.55f, 0.25f / 0.45f, 0.25f / 0.3f, 0.25f / 0.18f
+    };
+
+    for (e = 0; e < PRD_EXPERTS; e++) {
+        loss[0][e] = 0;
+        loss[1][e] = 0;
+
+        if (!m->said[e]) {
+            continue;
+        }
+
+        for (i = 0; i < PRD_QUANTILES; i++) {
+            l = prd_pinball(prd_track_levels[i], y, m->q[e][i]) * share[i]
+                / b->scale;
+            loss[i > 0][e] += prd_min(l, TRACK_LOSS_MAX);
+        }
+    }
+
+    prd_track_score_own(b, horizon > 0, 0, m, loss[0]);
+    prd_track_score_own(b, horizon > 0, 1, m, loss[1]);
+
+    prd_track_score_widths(b, h, v->state, horizon, m->out, y, vote);
+
+    if (!vote) {
+        return;
+    }
+
+    /* who is silent is taken for one of the crowd */
+
+    for (i = 0; i < 2; i++) {
+        for (e = 0, mean = 0, n = 0; e < PRD_EXPERTS; e++) {
+            mean += loss[i][e];
+            n += m->said[e];
+        }
+
+        for (e = 0; e < PRD_EXPERTS; e++) {
+            loss[i][e] = m->said[e] ? loss[i][e] : mean / (float) n;
+        }
+    }
+
+    idle = PRD_TRACK_IDLE + v->coarse;
+
+    prd_track_score_pooled(&h->state[v->state], loss);
+    prd_track_score_pooled(&h->state[idle], loss);
+    prd_track_score_pooled(&h->state[PRD_TRACK_ALL], loss);
+
+    for (e = 0; e < PRD_EXPERT_LOCATIONS; e++) {
+        d = y - v->at[e];
+        k = d < 0 ? v->at[e] : v->unit * sqrtf(v->at[e] + 1);
+        z = d / k;
+        c = prd_track_cell(z);
+
+        prd_track_errors_add(&h->errors[e][m->state[e]], c);
+        prd_track_errors_add(&h->errors[e][idle], c);
+        prd_track_errors_add(&h->errors[e][PRD_TRACK_ALL], c);
+    }
+
+    c = prd_min((unsigned) (v->chance * PRD_TRACK_CHANCES),
+                PRD_TRACK_CHANCES - 1);
+    h->came[v->coarse][c] += (y > 0);
+    h->asked[v->coarse][c] += 1;
+
+    if (h->asked[v->coarse][c] > 2000) {
+        h->came[v->coarse][c] /= 2;
+        h->asked[v->coarse][c] /= 2;
+    }
+
+    (void) prd_score_add(&h->score, y, m->out, m->q[PRD_EXPERT_STEPS]);
+}
+
+
+/* Puts down a far forecast, and makes it anew when its bin has come. */
+
+static void
+prd_track_wait_put(prd_track_wait_t *w, const prd_track_view_t *v,
+    const prd_track_extra_t *extra, unsigned extras, unsigned horizon)
+{
+    unsigned  i, k;
+
+    for (i = 1; i < PRD_EXPERT_LOCATIONS; i++) {
+        w->at[i - 1] = prd_track_pack(v->at[i]);
+    }
+
+    w->unit = prd_track_pack(v->unit);
+    w->active = (uint16_t) (v->chance * 65535);
+    w->state = (uint8_t) v->state;
+    w->due = prd_track_aheads[horizon];
+
+    for (i = 0; i < PRD_TRACK_EXTRAS; i++) {
+        for (k = 0; k < PRD_QUANTILES; k++) {
+            w->extra[i][k] = TRACK_NOTHING;
+
+            if (i < extras && extra[i].q[horizon][k] >= 0) {
+                w->extra[i][k] = prd_track_pack(extra[i].q[horizon][k]);
+            }
+        }
+    }
+}
+
+
+static void
+prd_track_wait_view(const prd_track_bins_t *b, const prd_track_wait_t *w,
+    unsigned horizon, prd_track_view_t *v, prd_track_made_t *m)
+{
+    float     q[PRD_QUANTILES];
+    unsigned  i, k;
+
+    prd_track_view_past(b, prd_track_aheads[horizon] - 1, v);
+
+    v->at[PRD_EXPERT_LAST] = v->n ? v->ring[0] : 0;
+
+    for (i = 1; i < PRD_EXPERT_LOCATIONS; i++) {
+        v->at[i] = prd_track_unpack(w->at[i - 1]);
+    }
+
+    v->unit = prd_track_unpack(w->unit);
+    v->chance = (float) w->active / 65535;
+    v->state = w->state;
+    v->coarse = prd_track_state_idle(w->state);
+    v->young = w->state >= PRD_TRACK_YOUNG;
+
+    for (i = 0; i < PRD_TRACK_EXTRAS; i++) {
+        for (k = 0; k < PRD_QUANTILES; k++) {
+            q[k] = w->extra[i][k] == TRACK_NOTHING
+                   ? NAN : prd_track_unpack(w->extra[i][k]);
+        }
+
+        prd_track_make_extra(m, i, q);
+    }
+}
+
+
+/* The lag whose bins are the most alike. */
+
+static unsigned
+prd_track_period(const prd_track_view_t *v)
+{
+    float     sum, best;
+    unsigned  lag, i, n, found;
+
+    found = 0;
+    best = INFINITY;
+
+    for (lag = 1; lag <= TRACK_LAGS && 2 * lag <= v->n && lag + 4 <= v->n;
+         lag++)
+    {
+        n = prd_min(v->n - lag, TRACK_LAGS);
+        sum = 0;
+
+        for (i = 0; i < n; i++) {
+            sum += fabsf(v->ring[i] - v->ring[i + lag]);
+        }
+
+        sum /= (float) n;
+
+        if (sum < best * 0.999999f) {
+            best = sum;
+            found = lag;
+        }
+    }
+
+    return found;
+}
+
+
+/* The first bin of a client. */
+
+static void
+prd_track_begin(prd_track_bins_t *b, uint32_t bin, float y)
+{
+    unsigned  i;
+
+    memset(b, 0, sizeof(prd_track_bins_t));
+
+    b->bin = bin;
+    b->level_short = y;
+    b->level_long = y;
+    b->holt = y;
+    b->size = y;
+    b->level_hour = y;
+    b->mean = y;
+    b->scale = prd_max(0.3f, 0.5f * sqrtf(y));
+    b->unit[0] = 1 + 0.25f * sqrtf(y);
+    b->unit[1] = b->unit[0];
+    b->active = y > 0 ? 65535 : 0;
+    b->random = (uint8_t) bin;
+
+    for (i = 0; i < PRD_TRACK_HORIZONS; i++) {
+        b->covered[i] = 242;
+    }
+}
+
+
+static void
+prd_track_remember(prd_track_bins_t *b, float y)
+{
+    b->ring[b->head] = prd_track_pack(y);
+    b->head = (uint8_t) ((b->head + 1) % PRD_TRACK_RING);
+    b->filled = (uint8_t) prd_min(b->filled + 1, PRD_TRACK_RING);
+    b->last = y;
+
+    if (b->age < UINT16_MAX) {
+        b->age++;
+    }
+
+    if (y > 0) {
+        b->values[b->actives % PRD_TRACK_ACTIVE] = prd_track_pack(y);
+        b->actives++;
+
+        if (b->actives == 2 * PRD_TRACK_ACTIVE) {
+            b->actives = PRD_TRACK_ACTIVE;
+        }
+
+        b->idle = 0;
+
+    } else if (b->idle < UINT16_MAX) {
+        b->idle++;
+    }
+}
+
+
+static void
+prd_track_learn(prd_track_t *t, const prd_tracks_t *p, unsigned class,
+    float y)
+{
+    float              a, e, n, was, chance, share;
+    prd_track_bins_t  *b;
+
+    b = &t->bins[class];
+    n = (float) b->age;
+    e = y - b->level_short;
+
+    a = prd_max(0.03f, 1 / (n + 2));
+    b->unit[b->idle > 0] += a * (fabsf(e) / sqrtf(b->level_short + 1)
+                                 - b->unit[b->idle > 0]);
+
+    b->scale += prd_max(0.02f, 0.5f / (n + 1)) * (fabsf(e) - b->scale);
+    b->scale = prd_max(b->scale, TRACK_SCALE_MIN);
+
+    b->level_short += 0.35f * e;
+    b->level_long += prd_max(0.04f, 1 / (n + 1)) * (y - b->level_long);
+
+    was = b->holt;
+    b->trend *= 0.9f;
+    b->holt += b->trend + 0.4f * (y - b->holt - b->trend);
+    b->trend += 0.1f * (b->holt - was - b->trend);
+    b->holt = prd_max(b->holt, 0);
+
+    chance = (float) b->active + 0.1f * ((y > 0 ? 65535 : 0)
+                                         - (float) b->active);
+    b->active = (uint16_t) chance;
+
+    if (y > 0) {
+        b->size += 0.1f * (y - b->size);
+    }
+
+    share = prd_track_share(t, p, class, b->bin);
+    b->level_hour += 0.3f * (y / share - b->level_hour);
+
+    n = prd_min(n + 1, 3 * 86400.0f / (float) p->bin_s[class]);
+    b->mean += (y - b->mean) / n;
+}
+
+
+/* `n` further empty bins, of which no forecast is scored. */
+
+static void
+prd_track_skip(prd_track_t *t, const prd_tracks_t *p, unsigned class,
+    uint32_t n)
+{
+    float              g, day, by;
+    unsigned           i, k;
+    prd_track_bins_t  *b;
+
+    b = &t->bins[class];
+    g = (float) n;
+    day = 86400.0f / (float) p->bin_s[class];
+
+    b->level_short *= powf(0.65f, g);
+    b->level_long *= prd_min(powf(0.96f, g), (float) b->age
+                                             / ((float) b->age + g));
+    b->holt *= powf(0.6f, g);
+    b->trend *= powf(0.9f, g);
+    b->active = (uint16_t) ((float) b->active * powf(0.9f, g));
+    b->level_hour *= powf(0.7f, g);
+    b->unit[1] *= powf(0.97f, g);
+    b->scale = prd_max(b->scale * powf(0.98f, g), TRACK_SCALE_MIN);
+    b->mean *= expf(-g / prd_min((float) b->age + 1, 3 * day));
+
+    if (class == p->profile) {
+        by = powf(0.75f, g / day);
+
+        for (i = 0; i < 2; i++) {
+            for (k = 0; k < 24; k++) {
+                t->hour[i][k] = prd_track_pack(by
+                                        * prd_track_unpack(t->hour[i][k]));
+            }
+        }
+    }
+
+    for (i = 0; i < prd_min(n, PRD_TRACK_RING); i++) {
+        b->ring[b->head] = 0;
+        b->head = (uint8_t) ((b->head + 1) % PRD_TRACK_RING);
+    }
+
+    b->filled = (uint8_t) prd_min(b->filled + i, PRD_TRACK_RING);
+    b->age = (uint16_t) prd_min((uint64_t) b->age + n, UINT16_MAX);
+    b->idle = (uint16_t) prd_min((uint64_t) b->idle + n, UINT16_MAX);
+    b->last = 0;
+    b->period = 0;
+    b->bin += n;
+    memset(b->wait, 0, sizeof(b->wait));
+}
+
+
+/* One bin after the last one. */
+
+static void
+prd_track_step(prd_track_t *t, prd_tracks_t *p, unsigned class, float y,
+    int vote, const prd_track_extra_t *extra, unsigned extras)
+{
+    unsigned              i, k, horizon;
+    prd_track_made_t      m;
+    prd_track_view_t      v;
+    prd_track_bins_t     *b;
+    prd_track_wait_t     *w;
+    prd_track_horizon_t  *h;
+
+    b = &t->bins[class];
+    h = p->horizon[class];
+
+    v.day = 86400 / p->bin_s[class];
+    v.period = b->period;
+
+    for (i = 0; i < PRD_TRACK_WAIT; i++) {
+        w = &b->wait[i];
+        horizon = 1 + i / PRD_TRACK_FAR;
+
+        if (w->due == 0 || --w->due) {
+            continue;
+        }
+
+        memset(&m, 0, sizeof(m));
+        v.ahead = prd_track_aheads[horizon];
+        prd_track_wait_view(b, w, horizon, &v, &m);
+        prd_track_make(b, p, &h[horizon], horizon, &v, &m);
+        prd_track_score(b, &h[horizon], horizon, &v, &m, y, vote);
+    }
+
+    memset(&m, 0, sizeof(m));
+    v.ahead = 1;
+    prd_track_view_now(t, p, class, 0, &v);
+    prd_track_view_past(b, 0, &v);
+
+    for (i = 0; extra && i < extras; i++) {
+        prd_track_make_extra(&m, i, extra[i].q[0]);
+    }
+
+    if ((b->bin & 3) == 0 || (b->filled < PRD_TRACK_RING && b->period == 0)) {
+        b->period = (uint8_t) prd_track_period(&v);
+        v.period = b->period;
+    }
+
+    prd_track_make(b, p, h, 0, &v, &m);
+    prd_track_score(b, h, 0, &v, &m, y, vote);
+
+    for (i = 0; i < PRD_TRACK_WAIT; i++) {
+        horizon = 1 + i / PRD_TRACK_FAR;
+        k = prd_track_aheads[horizon] / PRD_TRACK_FAR;
+        w = &b->wait[i];
+
+        if (w->due == 0 && b->bin % k == 0) {
+            prd_track_view_now(t, p, class, horizon, &v);
+            prd_track_wait_put(w, &v, extra, extras, horizon);
+
+            /* this bin is the first of them */
+            w->due--;
+
+            if (PRD_TRACK_FAR > 1) {
+                i = (i / PRD_TRACK_FAR + 1) * PRD_TRACK_FAR - 1;
+            }
+        }
+    }
+
+    b->bin++;
+
+    prd_track_learn(t, p, class, y);
+
+    if (class == p->profile) {
+        prd_track_share_learn(t, p, class, b->bin, y);
+    }
+
+    prd_track_remember(b, y);
+}
+
+
+static int
+prd_track_used(const prd_tracks_t *p, unsigned class)
+{
+    return class < PRD_TRACK_CLASSES && p->bin_s[class] != 0;
+}
+
+
+prd_rc_t
+prd_track_close(prd_track_t *t, prd_tracks_t *p, unsigned class, uint32_t bin,
+    float y, int vote, const prd_track_extra_t *extra, unsigned extras)
+{
+    uint32_t           missing;
+    prd_track_bins_t  *b;
+
+    if (!prd_track_used(p, class) || !(y >= 0)) {
+        return PRD_EINVAL;
+    }
+
+    y = prd_min(y, PRD_TRACK_Y_MAX);
+    extras = extra == NULL ? 0 : prd_min(extras, PRD_TRACK_EXTRAS);
+
+    if (t->version != PRD_TRACK_VERSION || t->size != sizeof(prd_track_t)) {
+        prd_track_init(t);
+    }
+
+    b = &t->bins[class];
+
+    if (b->age == 0) {
+        prd_track_begin(b, bin, y);
+
+        if (class == p->profile) {
+            prd_track_share_learn(t, p, class, bin, y);
+        }
+
+        prd_track_remember(b, y);
+
+        return PRD_OK;
+    }
+
+    if (bin <= b->bin) {
+
+        if ((uint64_t) (b->bin - bin) * p->bin_s[class] <= 86400) {
+            return PRD_ESTALE;
+        }
+
+        /* an odd clock teaches nothing but where it stands */
+
+        memset(b->wait, 0, sizeof(b->wait));
+        b->bin = bin - 1;
+    }
+
+    missing = bin - b->bin - 1;
+
+    while (missing && bin - b->bin - 1 > missing - prd_min(missing,
+                                                           PRD_TRACK_GAP))
+    {
+        prd_track_step(t, p, class, 0, vote, NULL, 0);
+    }
+
+    missing = bin - b->bin - 1;
+
+    if (missing) {
+        prd_track_skip(t, p, class, missing);
+    }
+
+    prd_track_step(t, p, class, y, vote, extra, extras);
+
+    return PRD_OK;
+}
+
+
+static prd_rc_t
+prd_track_make_now(const prd_track_t *t, const prd_tracks_t *p,
+    unsigned class, unsigned horizon, const prd_track_extra_t *extra,
+    unsigned extras, prd_track_view_t *v, prd_track_made_t *m)
+{
+    unsigned                 i;
+    const prd_track_bins_t  *b;
+
+    if (!prd_track_used(p, class) || horizon >= PRD_TRACK_HORIZONS) {
+        return PRD_EINVAL;
+    }
+
+    b = &t->bins[class];
+
+    if (t->version != PRD_TRACK_VERSION || t->size != sizeof(prd_track_t)
+        || b->age == 0)
+    {
+        return PRD_DECLINED;
+    }
+
+    memset(m, 0, sizeof(prd_track_made_t));
+
+    v->day = 86400 / p->bin_s[class];
+    v->period = b->period;
+    v->ahead = prd_track_aheads[horizon];
+
+    prd_track_view_now(t, p, class, horizon, v);
+    prd_track_view_past(b, 0, v);
+
+    extras = extra == NULL ? 0 : prd_min(extras, PRD_TRACK_EXTRAS);
+
+    for (i = 0; i < extras; i++) {
+        prd_track_make_extra(m, i, extra[i].q[horizon]);
+    }
+
+    prd_track_make(b, p, &p->horizon[class][horizon], horizon, v, m);
+
+    return PRD_OK;
+}
+
+
+prd_rc_t
+prd_track_forecast(const prd_track_t *t, const prd_tracks_t *p,
+    unsigned class, unsigned horizon, const prd_track_extra_t *extra,
+    unsigned extras, float q[PRD_QUANTILES])
+{
+    prd_rc_t          rc;
+    prd_track_made_t  m;
+    prd_track_view_t  v;
+
+    rc = prd_track_make_now(t, p, class, horizon, extra, extras, &v, &m);
+
+    if (rc == PRD_OK) {
+        memcpy(q, m.out, sizeof(m.out));
+    }
+
+    return rc;
+}
+
+
+prd_rc_t
+prd_track_explain(const prd_track_t *t, const prd_tracks_t *p,
+    unsigned class, unsigned horizon, const prd_track_extra_t *extra,
+    unsigned extras, float q[PRD_EXPERTS][PRD_QUANTILES],
+    float weight[PRD_EXPERTS][2], float *confidence)
+{
+    float             n;
+    double            pooled;
+    prd_rc_t          rc;
+    prd_track_made_t  m;
+    prd_track_view_t  v;
+
+    rc = prd_track_make_now(t, p, class, horizon, extra, extras, &v, &m);
+
+    if (rc != PRD_OK) {
+        return rc;
+    }
+
+    if (q != NULL) {
+        memcpy(q, m.q, sizeof(m.q));
+    }
+
+    if (weight != NULL) {
+        memcpy(weight, m.weight, sizeof(m.weight));
+    }
+
+    if (confidence != NULL) {
+
+        /* 64 bins are the memory of the client's own */
+
+        n = (float) t->bins[class].age / prd_track_aheads[horizon];
+        n = prd_min(n, 64.0f) / 64.0f;
+        pooled = 0.95;
+        (void) prd_score_coverage(&p->horizon[class][horizon].score, 2,
+                                  &pooled);
+        *confidence = n * (float) t->bins[class].covered[horizon] / 255
+                      + (1 - n) * (float) pooled;
+    }
+
+    return PRD_OK;
+}
+
+
+void
+prd_track_init(prd_track_t *t)
+{
+    memset(t, 0, sizeof(prd_track_t));
+
+    t->version = PRD_TRACK_VERSION;
+    t->size = sizeof(prd_track_t);
+}
+
+
+prd_rc_t
+prd_tracks_init(prd_tracks_t *p, const uint32_t bin_s[PRD_TRACK_CLASSES])
+{
+    unsigned             i, k, e, profile;
+    prd_track_errors_t  *t;
+
+    static const float  prior[PRD_QUANTILES] = { 0, 2, 3, 5 };
+
+    profile = PRD_TRACK_CLASSES;
+
+    for (i = 0; i < PRD_TRACK_CLASSES; i++) {
+
+        if (bin_s[i] > 86400) {
+            return PRD_ERANGE;
+        }
+
+        if (bin_s[i] && (profile == PRD_TRACK_CLASSES
+                         || (bin_s[i] <= 3600 && bin_s[i] > bin_s[profile])))
+        {
+            profile = i;
+        }
+    }
+
+    if (profile == PRD_TRACK_CLASSES) {
+        return PRD_ERANGE;
+    }
+
+    memset(p, 0, sizeof(prd_tracks_t));
+
+    p->version = PRD_TRACK_VERSION;
+    p->size = sizeof(prd_tracks_t);
+    p->profile = profile;
+    p->whole = 1;
+    memcpy(p->bin_s, bin_s, sizeof(p->bin_s));
+
+    for (i = 0; i < PRD_TRACK_CLASSES; i++) {
+        for (k = 0; k < PRD_TRACK_HORIZONS; k++) {
+            for (e = 0; e < PRD_EXPERT_LOCATIONS; e++) {
+                t = &p->horizon[i][k].errors[e][PRD_TRACK_ALL];
+                memcpy(t->q, prior, sizeof(prior));
+            }
+        }
+    }
+
+    return PRD_OK;
+}
+
+
+prd_rc_t
+prd_tracks_check(const prd_tracks_t *p, size_t size)
+{
+    unsigned                    i, k, e, j, n;
+    prd_rc_t                    rc;
+    const float                *f;
+    const double               *d;
+    const prd_track_errors_t   *t;
+    const prd_track_horizon_t  *h;
+
+    if (size != sizeof(prd_tracks_t) || p->version != PRD_TRACK_VERSION
+        || p->size != sizeof(prd_tracks_t))
+    {
+        return PRD_EVERSION;
+    }
+
+    rc = p->profile < PRD_TRACK_CLASSES && p->bin_s[p->profile]
+         ? PRD_OK : PRD_ECORRUPT;
+
+    for (i = 0; i < PRD_TRACK_CLASSES; i++) {
+
+        if (p->bin_s[i] > 86400) {
+            rc = PRD_ECORRUPT;
+        }
+
+        for (k = 0; k < PRD_TRACK_HORIZONS; k++) {
+            h = &p->horizon[i][k];
+
+            for (e = 0; e < PRD_EXPERT_LOCATIONS; e++) {
+                for (j = 0; j < PRD_TRACK_STATES; j++) {
+                    t = &h->errors[e][j];
+
+                    for (n = 0; n < PRD_QUANTILES; n++) {
+                        if (!(fabsf(t->q[n]) <= 4096)
+                            || (n && t->q[n] < t->q[n - 1]))
+                        {
+                            rc = PRD_ECORRUPT;
+                        }
+                    }
+                }
+            }
+
+            for (j = 0; j < PRD_TRACK_STATES; j++) {
+                f = &h->state[j].votes;
+
+                for (n = 0; n < sizeof(h->state[j]) / sizeof(float); n++) {
+                    if (!(fabsf(f[n]) <= 1000)) {
+                        rc = PRD_ECORRUPT;
+                    }
+                }
+            }
+
+            f = &h->came[0][0];
+            n = 2 * PRD_TRACK_IDLES * PRD_TRACK_CHANCES;
+
+            for (j = 0; j < n; j++) {
+                if (!(f[j] >= 0 && f[j] <= 4000)) {
+                    rc = PRD_ECORRUPT;
+                }
+            }
+
+            d = &h->score.n;
+
+            for (j = 0; j < sizeof(h->score) / sizeof(double); j++) {
+                if (!(d[j] >= 0 && d[j] <= 1e30)) {
+                    rc = PRD_ECORRUPT;
+                }
+            }
+        }
+    }
+
+    return rc;
+}
+
+
+prd_rc_t
+prd_track_check(const prd_track_t *t, size_t size)
+{
+    unsigned                 i, k;
+    const float             *f;
+    const prd_track_bins_t  *b;
+
+    if (size != sizeof(prd_track_t)) {
+        return PRD_EVERSION;
+    }
+
+    if (t->version == 0 && t->size == 0) {
+        return PRD_OK;
+    }
+
+    if (t->version != PRD_TRACK_VERSION || t->size != sizeof(prd_track_t)) {
+        return PRD_EVERSION;
+    }
+
+    for (i = 0; i < PRD_TRACK_CLASSES; i++) {
+        b = &t->bins[i];
+
+        if (b->head >= PRD_TRACK_RING || b->filled > PRD_TRACK_RING
+            || b->actives >= 2 * PRD_TRACK_ACTIVE
+            || b->period > TRACK_LAGS)
+        {
+            return PRD_ECORRUPT;
+        }
+
+        f = &b->last;
+
+        for (k = 0; k < 11; k++) {
+            if (!(fabsf(f[k]) <= 2 * PRD_TRACK_Y_MAX)
+                || (f[k] < 0 && &f[k] != &b->trend))
+            {
+                return PRD_ECORRUPT;
+            }
+        }
+
+        if (b->age && (b->filled == 0 || b->scale < TRACK_SCALE_MIN)) {
+            return PRD_ECORRUPT;
+        }
+
+        for (k = 0; k < PRD_TRACK_WAIT; k++) {
+            if (b->wait[k].state >= PRD_TRACK_IDLE
+                || b->wait[k].due
+                   > prd_track_aheads[1 + k / PRD_TRACK_FAR])
+            {
+                return PRD_ECORRUPT;
+            }
+        }
+    }
+
+    return PRD_OK;
+}

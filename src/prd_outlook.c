@@ -1,0 +1,1048 @@
+
+/*
+ * The forecasts of a zone: whose record is kept, when a bin of a minute, of
+ * five and of an hour is over, and how far a pass over the clients has come.
+ */
+
+
+#include "prd_outlook.h"
+
+
+#define PRD_OUTLOOK_PROBES    16       /* records looked at for a victim */
+#define PRD_OUTLOOK_IDLE      60       /* bins: ten minutes, of a newcomer */
+#define PRD_OUTLOOK_IDLE_LONG 8640     /* a day, of a known client */
+#define PRD_OUTLOOK_KNOWN     2        /* active hours */
+#define PRD_OUTLOOK_TRIES     8        /* of a reader */
+#define PRD_OUTLOOK_HOURS     2        /* the class of bins of an hour */
+#define PRD_OUTLOOK_HOUR_S    3600
+#define PRD_OUTLOOK_HOUR_GAIN 0.02f    /* of a group's typical day */
+
+#define prd_outlook_align(n)  (((n) + 63) & ~(size_t) 63)
+
+
+const uint32_t  prd_outlook_span_s[PRD_OUTLOOK_SPANS] = { 60, 300, 3600 };
+const uint32_t  prd_outlook_ahead[PRD_OUTLOOK_POINTS] = { 1, 2, 3, 6, 12, 24 };
+
+
+static uint32_t
+prd_outlook_records(uint32_t slots)
+{
+    return prd_max(slots / PRD_OUTLOOK_SHARE, PRD_OUTLOOK_LEAST);
+}
+
+
+static uint32_t
+prd_outlook_tracks(uint32_t slots)
+{
+    return prd_max(slots / PRD_OUTLOOK_TRACKS, PRD_OUTLOOK_LEAST / 2);
+}
+
+
+static size_t
+prd_outlook_fixed(void)
+{
+    return prd_outlook_align(sizeof(prd_outlook_t)
+                             + PRD_OUTLOOK_RINGS * sizeof(prd_markov_ring_t));
+}
+
+
+size_t
+prd_outlook_size(uint32_t slots)
+{
+    return prd_outlook_fixed()
+           + prd_outlook_align(slots * sizeof(uint32_t))
+           + prd_outlook_align(prd_outlook_records(slots)
+                               * sizeof(prd_tracked_t))
+           + prd_outlook_align(prd_outlook_tracks(slots)
+                               * sizeof(prd_outlook_track_t));
+}
+
+
+void
+prd_outlook_attach(prd_outlook_view_t *v, void *mem, prd_word_t *tags,
+    uint32_t slots)
+{
+    char  *p = mem;
+
+    v->tags = tags;
+
+    v->outlook = mem;
+    p += prd_outlook_fixed();
+    v->index = (_Atomic uint32_t *) p;
+    p += prd_outlook_align(slots * sizeof(uint32_t));
+    v->client = (prd_tracked_t *) p;
+    v->clients = prd_outlook_records(slots);
+    p += prd_outlook_align(v->clients * sizeof(prd_tracked_t));
+    v->track = (prd_outlook_track_t *) p;
+    v->tracks = prd_outlook_tracks(slots);
+}
+
+
+void
+prd_outlook_init(void *mem, uint32_t slots)
+{
+    unsigned            i;
+    prd_outlook_t      *o;
+    prd_outlook_view_t  v;
+
+    prd_outlook_attach(&v, mem, NULL, slots);
+    o = v.outlook;
+
+    for (i = 0; i < PRD_OUTLOOK_SPANS; i++) {
+        (void) prd_aggregate_init(&o->zone[i], prd_outlook_span_s[i]);
+    }
+
+    for (i = 0; i < PRD_GROUPS; i++) {
+        (void) prd_aggregate_init(&o->group[i], prd_outlook_span_s[1]);
+    }
+
+    (void) prd_tracks_init(&o->tracks, prd_outlook_span_s);
+
+    /* an index of 0 says record 0, which does not name the slot: none */
+}
+
+
+/* The record of a slot's present client, or NULL.  For the thread. */
+
+static prd_tracked_t *
+prd_outlook_find(const prd_outlook_view_t *v, uint32_t slot,
+    uint16_t generation)
+{
+    uint32_t        i;
+    prd_tracked_t  *c;
+
+    i = atomic_load_explicit(&v->index[slot], memory_order_relaxed);
+
+    if (i >= v->clients) {
+        return NULL;
+    }
+
+    c = &v->client[i];
+
+    return c->tag && c->slot == slot && c->generation == generation ? c
+                                                                    : NULL;
+}
+
+
+static void
+prd_outlook_begin(prd_tracked_t *c)
+{
+    atomic_store_explicit(&c->seq, c->seq | 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+}
+
+
+static void
+prd_outlook_end(prd_tracked_t *c)
+{
+    atomic_store_explicit(&c->seq, c->seq + 1, memory_order_release);
+}
+
+
+/*
+ * Who knows whether a record's client is still in its slot is the caller, who
+ * sees the table; here it is told by idle times alone.
+ */
+
+static prd_tracked_t *
+prd_outlook_take(prd_outlook_view_t *v, const prd_outlook_bin_t *bin)
+{
+    uint32_t        i, n, now, idle, least;
+    prd_tracked_t  *c, *victim;
+    prd_outlook_t  *o;
+
+    o = v->outlook;
+    n = atomic_load_explicit(&o->used, memory_order_relaxed);
+    now = (uint32_t) (bin->start_s / 10);
+
+    if (n < v->clients) {
+        victim = &v->client[n];
+        atomic_store_explicit(&o->used, n + 1, memory_order_relaxed);
+
+    } else {
+        victim = NULL;
+        least = 0;
+
+        for (i = 0; i < PRD_OUTLOOK_PROBES; i++) {
+            o->hand = o->hand + 1 < v->clients ? o->hand + 1 : 0;
+            c = &v->client[o->hand];
+
+            if (c->tag == 0 || c->bin > now) {
+                victim = c;
+                break;
+            }
+
+            idle = now - c->bin;
+
+            if (idle >= (c->known ? PRD_OUTLOOK_IDLE_LONG : PRD_OUTLOOK_IDLE)
+                && idle > least)
+            {
+                victim = c;
+                least = idle;
+            }
+        }
+
+        if (victim == NULL) {
+            return NULL;
+        }
+    }
+
+    i = (uint32_t) (victim - v->client);
+
+    prd_outlook_begin(victim);
+
+    if (victim->track) {
+        v->track[victim->track - 1].owner = 0;
+    }
+
+    memset((char *) victim + sizeof(uint32_t), 0,
+           sizeof(prd_tracked_t) - sizeof(uint32_t));
+
+    victim->slot = bin->slot;
+    victim->tag = bin->tag;
+    victim->generation = bin->generation;
+    victim->group = PRD_GROUP_NONE;
+    victim->refused = bin->refused;
+
+    prd_outlook_end(victim);
+
+    atomic_store_explicit(&v->index[bin->slot], i, memory_order_release);
+
+    return victim;
+}
+
+
+/* The class of bins that a horizon is forecast by. */
+
+static unsigned
+prd_outlook_class(uint32_t horizon_s)
+{
+    unsigned  i;
+
+    for (i = 0; i < PRD_TRACK_CLASSES - 1; i++) {
+        if (horizon_s <= prd_outlook_span_s[i]) {
+            break;
+        }
+    }
+
+    return i;
+}
+
+
+/* A track for a record that has none; whoever loses one asked for less. */
+
+static void
+prd_outlook_earn(prd_outlook_view_t *v, prd_tracked_t *c)
+{
+    uint32_t              i, mine;
+    prd_outlook_t        *o;
+    prd_tracked_t        *other;
+    prd_outlook_track_t  *t;
+
+    o = v->outlook;
+    mine = (uint32_t) (c - v->client) + 1;
+    t = NULL;
+
+    if (o->tracks_used < v->tracks) {
+        t = &v->track[o->tracks_used++];
+
+    } else {
+        for (i = 0; i < PRD_OUTLOOK_PROBES && t == NULL; i++) {
+            o->tracks_hand = o->tracks_hand + 1 < v->tracks
+                             ? o->tracks_hand + 1 : 0;
+            t = &v->track[o->tracks_hand];
+
+            if (t->owner == 0) {
+                break;
+            }
+
+            other = &v->client[t->owner - 1];
+
+            if (c->bin - other->bin > PRD_OUTLOOK_IDLE_LONG
+                || (c->known
+                    && c->habit.count > 4 * (other->habit.count + 1)))
+            {
+                prd_outlook_begin(other);
+                other->track = 0;
+                other->ahead = 0;
+                prd_outlook_end(other);
+                break;
+            }
+
+            t = NULL;
+        }
+
+        if (t == NULL) {
+            return;
+        }
+    }
+
+    memset(t, 0, sizeof(prd_outlook_track_t));
+    prd_track_init(&t->track);
+    t->owner = mine;
+    c->track = (uint32_t) (t - v->track) + 1;
+}
+
+
+/* Ends an open bin; one in which more came than forecast is noted. */
+
+static void
+prd_outlook_end_bin(prd_outlook_view_t *v, const prd_tracked_t *c,
+    prd_outlook_track_t *t, unsigned k, int vote)
+{
+    float           q[PRD_QUANTILES];
+    prd_miss_t      miss;
+    prd_outlook_t  *o;
+
+    o = v->outlook;
+
+    if (k == 1 && t->track.bins[k].bin + 1 == t->bin[k]
+        && prd_track_forecast(&t->track, &o->tracks, k, 0, NULL, 0, q)
+           == PRD_OK
+        && t->sum[k] > q[3])
+    {
+        memset(&miss, 0, sizeof(prd_miss_t));
+        miss.tag = c->tag;
+        miss.span_s = prd_outlook_span_s[k];
+        miss.end_s = (uint64_t) (t->bin[k] + 1) * miss.span_s;
+        miss.actual = t->sum[k];
+        miss.middle = q[0];
+        miss.upper = q[3];
+        miss.quantile = 0.99f;
+
+        prd_outlook_miss(v, &miss);
+    }
+
+    (void) prd_track_close(&t->track, &o->tracks, k, t->bin[k], t->sum[k],
+                           vote, NULL, 0);
+    t->bin[k] = 0;
+    t->sum[k] = 0;
+}
+
+
+static void
+prd_outlook_expect(prd_outlook_view_t *v, prd_tracked_t *c,
+    const prd_outlook_track_t *t, uint32_t horizon_s)
+{
+    float     q[PRD_QUANTILES];
+    unsigned  k;
+
+    k = prd_outlook_class(horizon_s);
+
+    c->ahead = prd_track_forecast(&t->track, &v->outlook->tracks, k, 0, NULL,
+                                  0, q)
+               == PRD_OK ? q[2] / prd_outlook_span_s[k] : 0;
+}
+
+
+static void
+prd_outlook_track(prd_outlook_view_t *v, prd_tracked_t *c,
+    const prd_outlook_bin_t *bin)
+{
+    int                   ended;
+    uint32_t              b;
+    unsigned              k;
+    prd_outlook_track_t  *t;
+
+    t = &v->track[c->track - 1];
+    ended = 0;
+
+    for (k = 0; k < PRD_TRACK_CLASSES; k++) {
+        b = (uint32_t) (bin->start_s / prd_outlook_span_s[k]);
+
+        if (t->bin[k] && t->bin[k] != b) {
+            prd_outlook_end_bin(v, c, t, k, bin->vote);
+            ended = 1;
+        }
+
+        t->bin[k] = b;
+        t->sum[k] += bin->tokens;
+    }
+
+    if (ended) {
+        prd_outlook_expect(v, c, t, bin->horizon_s);
+    }
+}
+
+
+void
+prd_outlook_look_ahead(prd_outlook_view_t *v, uint64_t end_s,
+    prd_outlook_ahead_pt publish, void *data)
+{
+    uint32_t              n, b, last;
+    prd_outlook_t        *o;
+    prd_tracked_t        *c;
+    prd_outlook_track_t  *t;
+
+    o = v->outlook;
+    b = (uint32_t) (end_s / PRD_OUTLOOK_HOUR_S);
+
+    for (n = o->tracks_used / PRD_OUTLOOK_AHEAD + 1; n; n--) {
+
+        if (o->tracks_at >= o->tracks_used) {
+            o->tracks_at = 0;
+        }
+
+        t = &v->track[o->tracks_at++];
+
+        if (t->owner == 0 || t->owner > v->clients) {
+            continue;
+        }
+
+        c = &v->client[t->owner - 1];
+        last = t->track.bins[PRD_OUTLOOK_HOURS].bin;
+
+        /* who was here in this hour is looked after at its requests */
+
+        if (t->bin[PRD_OUTLOOK_HOURS] == b || last == 0) {
+            continue;
+        }
+
+        prd_outlook_begin(c);
+
+        if (t->bin[PRD_OUTLOOK_HOURS]) {
+            prd_outlook_end_bin(v, c, t, PRD_OUTLOOK_HOURS, 1);
+            last = t->track.bins[PRD_OUTLOOK_HOURS].bin;
+        }
+
+        if (last + 1 < b) {
+            (void) prd_track_close(&t->track, &o->tracks, PRD_OUTLOOK_HOURS,
+                                   b - 1, 0, 1, NULL, 0);
+        }
+
+        prd_outlook_expect(v, c, t, PRD_OUTLOOK_HOUR_S);
+        prd_outlook_end(c);
+
+        if (c->ahead > 0) {
+            publish(data, c->slot, c->generation, c->ahead);
+        }
+    }
+}
+
+
+uint32_t
+prd_outlook_count(prd_outlook_view_t *v, const prd_outlook_work_t *w,
+    const prd_outlook_bin_t *bin, float *ahead)
+{
+    uint32_t          refused;
+    prd_tracked_t    *c;
+    prd_outlook_t    *o;
+    prd_habit_bin_t   h;
+
+    o = v->outlook;
+    c = prd_outlook_find(v, bin->slot, bin->generation);
+    *ahead = 0;
+
+    if (c == NULL) {
+
+        if (bin->blocks < PRD_OUTLOOK_BLOCKS) {
+            return 0;
+        }
+
+        c = prd_outlook_take(v, bin);
+
+        if (c == NULL) {
+            return 0;
+        }
+    }
+
+    refused = bin->refused - c->refused;
+
+    h.errors = refused;
+    h.count = bin->requests + refused;
+    h.cost = bin->tokens;
+
+    prd_outlook_begin(c);
+
+    c->refused = bin->refused;
+    c->bin = (uint32_t) (bin->start_s / 10);
+    c->known = bin->hours >= PRD_OUTLOOK_KNOWN;
+
+    if (h.count) {
+        prd_habit_count(&c->habit, &h, bin->start_s, w->offset_s);
+    }
+
+    if (c->track == 0 && c->habit.bins >= PRD_OUTLOOK_ACTIVE) {
+        prd_outlook_earn(v, c);
+    }
+
+    if (c->track) {
+        prd_outlook_track(v, c, bin);
+        *ahead = c->ahead;
+    }
+
+    prd_outlook_end(c);
+
+    if (c->group < PRD_GROUPS && o->groups.group[c->group].id == c->group_id) {
+        o->group_sum[c->group] += bin->tokens;
+    }
+
+    return refused;
+}
+
+
+void
+prd_outlook_miss(prd_outlook_view_t *v, const prd_miss_t *miss)
+{
+    uint32_t           i;
+    prd_outlook_t     *o;
+    _Atomic uint32_t  *seq;
+
+    o = v->outlook;
+    i = atomic_load_explicit(&o->miss_next, memory_order_relaxed);
+    seq = &o->miss_seq[i % PRD_OUTLOOK_MISSES];
+
+    atomic_store_explicit(seq, *seq | 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+    memcpy(&o->miss[i % PRD_OUTLOOK_MISSES], miss, sizeof(prd_miss_t));
+    atomic_store_explicit(seq, *seq + 1, memory_order_release);
+
+    atomic_store_explicit(&o->miss_next, i + 1, memory_order_release);
+    atomic_store_explicit(&o->missed, o->missed + 1, memory_order_relaxed);
+}
+
+
+/* A place may have become another group's: nothing of the old one stays. */
+
+static void
+prd_outlook_places(prd_outlook_t *o)
+{
+    unsigned  i;
+
+    for (i = 0; i < PRD_GROUPS; i++) {
+
+        if (o->chain_id[i] == o->groups.group[i].id) {
+            continue;
+        }
+
+        o->chain_id[i] = o->groups.group[i].id;
+        o->group_sum[i] = 0;
+
+        memset(&o->chain[i], 0, sizeof(prd_markov_t));
+        memset(o->typical[i], 0, sizeof(o->typical[i]));
+        memset(o->group_curve[i], 0, sizeof(o->group_curve[i]));
+        o->group_curve_bin[i] = 0;
+        (void) prd_aggregate_init(&o->group[i], prd_outlook_span_s[1]);
+    }
+}
+
+
+/* Some 80 us, once a bin of an aggregate. */
+
+static void
+prd_outlook_publish(prd_aggregate_t *a, prd_curve_t *curve, int64_t *bin)
+{
+    double    q[PRD_AGGREGATE_QUANTILES];
+    double    covered[PRD_AGGREGATE_QUANTILES];
+    unsigned  i, k;
+
+    while (prd_aggregate_refit(a, PRD_AGGREGATE_ANCHORS) == PRD_EAGAIN) {
+        /* void */
+    }
+
+    for (i = 0; i < PRD_OUTLOOK_POINTS; i++) {
+
+        if (prd_aggregate_forecast(a, prd_outlook_ahead[i], q) != PRD_OK) {
+            continue;
+        }
+
+        for (k = 0; k < PRD_AGGREGATE_QUANTILES; k++) {
+            curve[i].quantile[k] = (float) q[k];
+        }
+
+        if (prd_aggregate_explain(a, prd_outlook_ahead[i], covered, NULL, NULL)
+            != PRD_OK)
+        {
+            for (k = 0; k < PRD_AGGREGATE_QUANTILES; k++) {
+                covered[k] = -1;
+            }
+        }
+
+        for (k = 0; k < PRD_AGGREGATE_QUANTILES; k++) {
+            curve[i].covered[k] = (float) covered[k];
+        }
+    }
+
+    *bin = a->bin;
+}
+
+
+/* What the zone did in a bin that was longer than 10 s. */
+
+static void
+prd_outlook_span(prd_outlook_view_t *v, unsigned i, int64_t bin, double y)
+{
+    double            q[PRD_AGGREGATE_QUANTILES];
+    prd_miss_t        miss;
+    prd_outlook_t    *o;
+    prd_aggregate_t  *a;
+
+    o = v->outlook;
+    a = &o->zone[i];
+
+    if (a->bins && bin == a->bin + 1
+        && prd_aggregate_forecast(a, 1, q) == PRD_OK && y > q[3])
+    {
+        memset(&miss, 0, sizeof(prd_miss_t));
+        miss.end_s = (uint64_t) (bin + 1) * prd_outlook_span_s[i];
+        miss.span_s = prd_outlook_span_s[i];
+        miss.actual = (float) y;
+        miss.middle = (float) q[0];
+        miss.upper = (float) q[3];
+        miss.quantile = 0.99f;
+
+        prd_outlook_miss(v, &miss);
+    }
+
+    (void) prd_aggregate_add(a, bin, y);
+    prd_outlook_publish(a, o->curve[i], &o->curve_bin[i]);
+}
+
+
+static void
+prd_outlook_groups(prd_outlook_t *o, int64_t bin, int32_t offset_s)
+{
+    float     *typical;
+    int64_t    s;
+    unsigned   i, hour;
+
+    s = bin * prd_outlook_span_s[1] + offset_s;
+    hour = (unsigned) ((s % 86400 + 86400) % 86400 / 3600);
+
+    for (i = 0; i < PRD_GROUPS; i++) {
+
+        if (o->groups.group[i].id == 0) {
+            continue;
+        }
+
+        typical = &o->typical[i][hour];
+        *typical += PRD_OUTLOOK_HOUR_GAIN
+                    * (o->group_sum[i] / prd_outlook_span_s[1] - *typical);
+
+        (void) prd_aggregate_add(&o->group[i], bin, o->group_sum[i]);
+        prd_outlook_publish(&o->group[i], o->group_curve[i],
+                            &o->group_curve_bin[i]);
+        o->group_sum[i] = 0;
+    }
+}
+
+
+/* A portion of the pass that assigns clients to groups and lets them vote. */
+
+static void
+prd_outlook_pass(prd_outlook_view_t *v, prd_outlook_work_t *w, uint64_t now_s,
+    int learning, prd_outlook_vote_pt vote, void *data)
+{
+    int             may, outlier;
+    float           x[PRD_HABIT_FEATURES];
+    uint32_t        n, used;
+    unsigned        place;
+    prd_tracked_t  *c;
+    prd_outlook_t  *o;
+
+    o = v->outlook;
+
+    if (w->loads != o->loads) {
+        memset(&w->work, 0, sizeof(prd_group_work_t));
+        w->loads = o->loads;
+        w->running = 0;
+    }
+
+    if (!w->running) {
+        prd_group_begin(&w->work);
+        w->running = 1;
+        w->at = 0;
+    }
+
+    used = atomic_load_explicit(&o->used, memory_order_relaxed);
+
+    for (n = used / PRD_OUTLOOK_PASS + 1; n && w->at < used; n--, w->at++) {
+        c = &v->client[w->at];
+
+        if (c->tag
+            && atomic_load_explicit(&v->tags[c->slot], memory_order_relaxed)
+               != c->tag)
+        {
+            /* its client was forgotten */
+
+            prd_outlook_begin(c);
+
+            if (c->track) {
+                v->track[c->track - 1].owner = 0;
+                c->track = 0;
+            }
+
+            c->tag = 0;
+            prd_outlook_end(c);
+        }
+
+        if (c->tag == 0
+            || prd_habit_features(&c->habit, now_s, w->offset_s,
+                                  PRD_GROUP_ASSIGN, x)
+               != PRD_OK)
+        {
+            continue;
+        }
+
+        may = c->habit.bins >= PRD_GROUP_VOTES
+              && prd_habit_age_s(&c->habit, now_s) >= PRD_GROUP_VOTE_S
+              && vote(data, c->slot);
+
+        place = prd_group_learn(&o->groups, &w->work, x, may, &outlier);
+
+        outlier = outlier && c->habit.bins >= PRD_GROUP_VOTES;
+
+        if (place != c->group || outlier != c->outlier
+            || (place < PRD_GROUPS
+                && c->group_id != o->groups.group[place].id))
+        {
+            prd_outlook_begin(c);
+            c->group = (uint8_t) place;
+            c->group_id = place < PRD_GROUPS ? o->groups.group[place].id : 0;
+            c->outlier = (uint8_t) outlier;
+            prd_outlook_end(c);
+        }
+    }
+
+    if (w->at >= used) {
+        prd_group_end(&o->groups, &w->work, now_s, learning);
+        prd_outlook_places(o);
+        w->running = 0;
+    }
+}
+
+
+void
+prd_outlook_close(prd_outlook_view_t *v, prd_outlook_work_t *w,
+    double tokens, uint64_t end_s, int learning, prd_outlook_vote_pt vote,
+    void *data)
+{
+    int64_t         bin;
+    unsigned        i;
+    prd_outlook_t  *o;
+
+    o = v->outlook;
+
+    /* the bin that is over may be the first one of a longer one */
+
+    for (i = 0; i < PRD_OUTLOOK_SPANS; i++) {
+        bin = (int64_t) ((end_s - 10) / prd_outlook_span_s[i]);
+
+        if (o->bin[i] != bin) {
+
+            if (o->bin[i]) {
+                prd_outlook_span(v, i, o->bin[i], o->sum[i]);
+            }
+
+            o->bin[i] = bin;
+            o->sum[i] = 0;
+        }
+
+        o->sum[i] += tokens;
+    }
+
+    bin = (int64_t) ((end_s - 10) / prd_outlook_span_s[1]);
+
+    if (o->group_bin != bin) {
+
+        if (o->group_bin) {
+            prd_outlook_groups(o, o->group_bin, w->offset_s);
+        }
+
+        o->group_bin = bin;
+    }
+
+    prd_outlook_pass(v, w, end_s, learning, vote, data);
+    prd_outlook_step(v, w, end_s, learning);
+}
+
+
+void
+prd_outlook_cost(prd_outlook_view_t *v, unsigned class_, float cost)
+{
+    unsigned  i;
+
+    for (i = 0; i < PRD_GROUPS; i++) {
+        if (v->outlook->groups.group[i].id) {
+            prd_markov_cost(&v->outlook->chain[i], class_, cost);
+        }
+    }
+}
+
+
+void
+prd_outlook_step(prd_outlook_view_t *v, prd_outlook_work_t *w,
+    uint64_t now_s, int learning)
+{
+    unsigned        i;
+    prd_outlook_t  *o;
+
+    o = v->outlook;
+
+    if (w->loads == o->loads
+        && prd_group_step(&o->groups, &w->work, now_s, learning) != PRD_EAGAIN)
+    {
+        prd_outlook_places(o);
+    }
+
+    i = w->turn++ % PRD_GROUPS;
+
+    if (o->groups.group[i].id) {
+        prd_markov_fade(&o->chain[i], now_s);
+    }
+
+    for (i = 0; i < PRD_OUTLOOK_RINGS; i++) {
+        (void) prd_markov_drain(&o->ring[i], &w->tail[i], o->chain,
+                                PRD_GROUPS);
+    }
+}
+
+
+prd_rc_t
+prd_outlook_copy(const prd_outlook_view_t *v, uint32_t i,
+    prd_tracked_t *copy)
+{
+    uint32_t        seq, tries;
+    prd_tracked_t  *c;
+
+    if (i >= v->clients) {
+        return PRD_DECLINED;
+    }
+
+    c = &v->client[i];
+
+    for (tries = 0; tries < PRD_OUTLOOK_TRIES; tries++) {
+        seq = atomic_load_explicit(&c->seq, memory_order_acquire);
+
+        if (seq & 1) {
+            continue;
+        }
+
+        memcpy(copy, c, sizeof(prd_tracked_t));
+        atomic_thread_fence(memory_order_acquire);
+
+        if (atomic_load_explicit(&c->seq, memory_order_relaxed) == seq) {
+            return copy->tag ? PRD_OK : PRD_DECLINED;
+        }
+    }
+
+    return PRD_EAGAIN;
+}
+
+
+prd_rc_t
+prd_outlook_client(const prd_outlook_view_t *v, uint32_t slot,
+    uint16_t generation, prd_tracked_t *copy)
+{
+    uint32_t  i;
+    prd_rc_t  rc;
+
+    i = atomic_load_explicit(&v->index[slot], memory_order_acquire);
+    rc = prd_outlook_copy(v, i, copy);
+
+    if (rc != PRD_OK) {
+        return rc;
+    }
+
+    return copy->slot == slot && copy->generation == generation
+           ? PRD_OK : PRD_DECLINED;
+}
+
+
+unsigned
+prd_outlook_group(const prd_outlook_view_t *v, uint32_t slot,
+    uint16_t generation)
+{
+    unsigned        group;
+    prd_tracked_t  *c;
+
+    c = prd_outlook_find(v, slot, generation);
+
+    if (c == NULL) {
+        return PRD_GROUP_NONE;
+    }
+
+    group = c->group;
+
+    return group < PRD_GROUPS && v->outlook->groups.group[group].id
+                                 == c->group_id ? group : PRD_GROUP_NONE;
+}
+
+
+prd_rc_t
+prd_outlook_copy_track(const prd_outlook_view_t *v, const prd_tracked_t *c,
+    prd_track_t *track)
+{
+    uint32_t              tries, seq;
+    prd_tracked_t        *mine;
+    prd_outlook_track_t  *t;
+
+    if (c->track == 0 || c->track > v->tracks) {
+        return PRD_DECLINED;
+    }
+
+    t = &v->track[c->track - 1];
+
+    for (tries = 0; tries < PRD_OUTLOOK_TRIES; tries++) {
+
+        if (t->owner == 0 || t->owner > v->clients) {
+            return PRD_DECLINED;
+        }
+
+        mine = &v->client[t->owner - 1];
+        seq = atomic_load_explicit(&mine->seq, memory_order_acquire);
+
+        if ((seq & 1) || mine->tag != c->tag) {
+            continue;
+        }
+
+        memcpy(track, &t->track, sizeof(prd_track_t));
+        atomic_thread_fence(memory_order_acquire);
+
+        if (atomic_load_explicit(&mine->seq, memory_order_relaxed) == seq) {
+            return PRD_OK;
+        }
+    }
+
+    return PRD_DECLINED;
+}
+
+
+static void
+prd_outlook_put(uint8_t **p, uint64_t v, unsigned bytes)
+{
+    while (bytes--) {
+        *(*p)++ = (uint8_t) v;
+        v >>= 8;
+    }
+}
+
+
+static uint64_t
+prd_outlook_take_bytes(const uint8_t **p, unsigned bytes)
+{
+    uint64_t  v;
+    unsigned  i;
+
+    v = 0;
+
+    for (i = 0; i < bytes; i++) {
+        v |= (uint64_t) *(*p)++ << 8 * i;
+    }
+
+    return v;
+}
+
+
+void
+prd_outlook_pack(const prd_tracked_t *c, uint8_t *p)
+{
+    prd_outlook_put(&p, c->tag, 8);
+    prd_outlook_put(&p, c->bin, 4);
+    prd_outlook_put(&p, c->group_id, 4);
+    prd_outlook_put(&p, c->group, 1);
+    prd_outlook_put(&p, c->outlier, 1);
+    prd_outlook_put(&p, c->known, 1);
+    prd_outlook_put(&p, 0, 1);
+    prd_habit_pack(&c->habit, p);
+}
+
+
+prd_rc_t
+prd_outlook_unpack(prd_tracked_t *c, const uint8_t *p)
+{
+    prd_rc_t       rc;
+    prd_tracked_t  n;
+
+    memset(&n, 0, sizeof(prd_tracked_t));
+
+    n.tag = prd_outlook_take_bytes(&p, 8);
+    n.bin = (uint32_t) prd_outlook_take_bytes(&p, 4);
+    n.group_id = (uint32_t) prd_outlook_take_bytes(&p, 4);
+    n.group = (uint8_t) prd_outlook_take_bytes(&p, 1);
+    n.outlier = prd_outlook_take_bytes(&p, 1) != 0;
+    n.known = prd_outlook_take_bytes(&p, 1) != 0;
+    p++;
+
+    if (n.tag == 0) {
+        return PRD_ECORRUPT;
+    }
+
+    if (n.group >= PRD_GROUPS || n.group_id == 0) {
+        n.group = PRD_GROUP_NONE;
+        n.group_id = 0;
+    }
+
+    rc = prd_habit_unpack(&n.habit, p);
+
+    if (rc != PRD_OK) {
+        return rc;
+    }
+
+    memcpy(c, &n, sizeof(prd_tracked_t));
+
+    return PRD_OK;
+}
+
+
+prd_rc_t
+prd_outlook_give(prd_outlook_view_t *v, const prd_tracked_t *c,
+    uint32_t slot, uint16_t generation)
+{
+    uint32_t        n, seq;
+    prd_tracked_t  *mine;
+    prd_outlook_t  *o;
+
+    o = v->outlook;
+    n = atomic_load_explicit(&o->used, memory_order_relaxed);
+
+    if (n >= v->clients) {
+        return PRD_EFULL;
+    }
+
+    mine = &v->client[n];
+    seq = mine->seq & ~1u;
+    memcpy(mine, c, sizeof(prd_tracked_t));
+
+    mine->seq = seq;
+    mine->slot = slot;
+    mine->generation = generation;
+    mine->refused = 0;
+    mine->track = 0;
+    mine->ahead = 0;
+
+    atomic_store_explicit(&v->index[slot], n, memory_order_release);
+    atomic_store_explicit(&o->used, n + 1, memory_order_relaxed);
+
+    return PRD_OK;
+}
+
+
+uint32_t
+prd_outlook_misses(const prd_outlook_view_t *v, prd_miss_t *miss,
+    uint32_t most)
+{
+    uint32_t        i, k, n, next, seq;
+    prd_outlook_t  *o;
+
+    o = v->outlook;
+    next = atomic_load_explicit(&o->miss_next, memory_order_acquire);
+    n = 0;
+
+    for (i = 1; i <= PRD_OUTLOOK_MISSES && n < most; i++) {
+        k = (next - i) % PRD_OUTLOOK_MISSES;
+        seq = atomic_load_explicit(&o->miss_seq[k], memory_order_acquire);
+
+        if (seq == 0 || (seq & 1)) {
+            continue;
+        }
+
+        memcpy(&miss[n], &o->miss[k], sizeof(prd_miss_t));
+        atomic_thread_fence(memory_order_acquire);
+
+        n += atomic_load_explicit(&o->miss_seq[k], memory_order_relaxed)
+             == seq;
+    }
+
+    return n;
+}

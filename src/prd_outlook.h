@@ -1,0 +1,277 @@
+
+/*
+ * What is forecast of a zone beside its clients' envelopes: the clients'
+ * curves, habits and groups, the curves of the zone and of its groups, and
+ * the record of bins in which more came than was forecast.
+ *
+ * Clients that earn it have a record of their own in a second, smaller table:
+ * one for PRD_OUTLOOK_SHARE slots of the zone.  A client earns it with
+ * PRD_OUTLOOK_BLOCKS closed blocks; in a full table it takes the place of one
+ * that is gone or has been idle for long, a known client's only after a day.
+ *
+ * Of these, one for PRD_OUTLOOK_TRACKS slots also has a track: the state of
+ * the experts that forecast its bins.  It takes PRD_OUTLOOK_ACTIVE active bins
+ * of 10 s, and where no track is free, four times the requests of whoever is
+ * to give way.
+ *
+ * All of it is written by the forecasting thread (or the replay tool) alone.
+ * Workers read copies: prd_outlook_client(), prd_outlook_misses().
+ */
+
+
+#ifndef PRD_OUTLOOK_H_INCLUDED
+#define PRD_OUTLOOK_H_INCLUDED
+
+
+#include "prd_aggregate.h"
+#include "prd_bucket.h"
+#include "prd_experts.h"
+#include "prd_group.h"
+#include "prd_markov.h"
+
+
+#define PRD_OUTLOOK_SHARE    6         /* slots for a record */
+#define PRD_OUTLOOK_LEAST    64        /* records */
+#define PRD_OUTLOOK_BLOCKS   2
+#define PRD_OUTLOOK_TRACKS   20        /* slots for a track */
+#define PRD_OUTLOOK_ACTIVE   12
+#define PRD_OUTLOOK_AHEAD    360       /* bins: a pass over all tracks */
+#define PRD_OUTLOOK_PASS     60        /* bins: a pass over all for groups */
+#define PRD_OUTLOOK_MISSES   256
+#define PRD_OUTLOOK_SPANS    3         /* of aggregates: 60, 300, 3600 s */
+#define PRD_OUTLOOK_PACKED   68        /* bytes of prd_outlook_pack() */
+#define PRD_OUTLOOK_RINGS    64        /* workers that note transitions */
+
+extern const uint32_t  prd_outlook_span_s[PRD_OUTLOOK_SPANS];
+
+
+/* A client's record. */
+
+typedef struct {
+    _Atomic uint32_t  seq;             /* odd while being written */
+    uint32_t          slot;
+    uint64_t          tag;             /* 0: free */
+    uint32_t          bin;             /* of the last demand: wall s / 10 */
+    uint32_t          refused;         /* prd_entry_t.refused as last seen */
+    uint32_t          group_id;        /* that of its place in prd_groups_t */
+    uint16_t          generation;      /* of the slot */
+    uint8_t           group;           /* place, or PRD_GROUP_NONE */
+    uint8_t           outlier;         /* 1: like nobody else */
+    uint8_t           known;           /* 1: not to be evicted within a day */
+    uint32_t          track;           /* its number + 1; 0: none */
+    float             ahead;           /* 95 % quantile of the demand over */
+                                       /* the horizon, tokens/s; 0: none */
+    prd_habit_t       habit;
+} prd_tracked_t;
+
+
+/*
+ * A client's curves.  Guarded by its record's seq; the open bins are those
+ * that still count.
+ */
+
+typedef struct {
+    uint32_t          owner;           /* record's number + 1; 0: free */
+    uint32_t          bin[PRD_TRACK_CLASSES];  /* open, 0: none */
+    float             sum[PRD_TRACK_CLASSES];  /* tokens in it */
+    prd_track_t       track;
+} prd_outlook_track_t;
+
+
+/* A bin in which more came than had been forecast. */
+
+typedef struct {
+    uint64_t  tag;                     /* 0: of the zone as a whole */
+    uint64_t  end_s;                   /* wall: of the bin */
+    uint32_t  span_s;                  /* its length */
+    uint32_t  refused;                 /* requests refused in it */
+    float     actual;                  /* tokens: the peak backlog of a 10 s */
+                                       /* bin, the count of longer ones */
+    float     middle;                  /* forecast: median, and the quantile */
+    float     upper;                   /* that was exceeded */
+    float     quantile;                /* 0.95 ... */
+} prd_miss_t;
+
+
+/*
+ * A published forecast of tokens in one bin.  Readers may see half of the
+ * next one: each number by itself is good.
+ */
+
+typedef struct {
+    float     quantile[PRD_AGGREGATE_QUANTILES];
+    float     covered[PRD_AGGREGATE_QUANTILES];   /* measured; -1: not yet */
+} prd_curve_t;
+
+#define PRD_OUTLOOK_POINTS   6         /* 1, 2, 3, 6, 12, 24 bins ahead */
+
+extern const uint32_t  prd_outlook_ahead[PRD_OUTLOOK_POINTS];
+
+
+typedef struct {
+    _Atomic uint32_t  used;            /* records ever taken, from the first */
+    uint32_t          hand;            /* where the next victim is looked for */
+    uint32_t          loads;           /* states loaded: passes begin anew */
+    uint32_t          tracks_used;     /* tracks ever taken, from the first */
+    uint32_t          tracks_hand;
+    uint32_t          tracks_at;       /* of the pass over them */
+
+    prd_groups_t      groups;
+    prd_markov_t      chain[PRD_GROUPS];
+    uint32_t          chain_id[PRD_GROUPS];   /* the group's id */
+    float             group_sum[PRD_GROUPS];  /* tokens, open 300 s bin */
+    float             typical[PRD_GROUPS][24];    /* tokens/s of the group */
+                                              /* by hour of day (local) */
+    int64_t           group_bin;              /* open bin, 0: none */
+
+    double            sum[PRD_OUTLOOK_SPANS]; /* of the zone: open bins */
+    int64_t           bin[PRD_OUTLOOK_SPANS];
+
+    prd_aggregate_t   zone[PRD_OUTLOOK_SPANS];
+    prd_aggregate_t   group[PRD_GROUPS];      /* 300 s */
+
+    int64_t           curve_bin[PRD_OUTLOOK_SPANS];       /* after which */
+    prd_curve_t       curve[PRD_OUTLOOK_SPANS][PRD_OUTLOOK_POINTS];
+    int64_t           group_curve_bin[PRD_GROUPS];
+    prd_curve_t       group_curve[PRD_GROUPS][PRD_OUTLOOK_POINTS];
+
+    _Atomic uint32_t  miss_next;       /* misses ever, modulo 2^32 */
+    _Atomic uint64_t  missed;          /* the same, not modulo */
+    _Atomic uint32_t  miss_seq[PRD_OUTLOOK_MISSES];
+    prd_miss_t        miss[PRD_OUTLOOK_MISSES];
+
+    prd_tracks_t      tracks;          /* pooled, 60 s, 300 s and 3600 s */
+
+    _Alignas(64)
+    prd_markov_ring_t ring[];          /* of workers; prd_outlook_size() */
+} prd_outlook_t;
+
+
+/* A process's view; part of prd_view_t. */
+
+typedef struct {
+    prd_outlook_t     *outlook;
+    _Atomic uint32_t  *index;          /* a slot's record */
+    prd_tracked_t     *client;
+    prd_word_t        *tags;           /* the zone's: who is in a slot */
+    prd_outlook_track_t  *track;
+    uint32_t           clients;        /* records there are */
+    uint32_t           tracks;
+} prd_outlook_view_t;
+
+
+/* Scratch of whoever calls, zeroed at first. */
+
+typedef struct {
+    uint32_t           at;             /* next record of the pass */
+    uint32_t           loads;
+    uint32_t           running;        /* 1: a pass is under way */
+    int32_t            offset_s;       /* of local time from UTC; the caller's */
+    uint32_t           turn;
+    uint32_t           tail[PRD_OUTLOOK_RINGS];
+    prd_group_work_t   work;
+} prd_outlook_work_t;
+
+
+/* Bytes for a zone of so many slots, a multiple of 64. */
+size_t prd_outlook_size(uint32_t slots);
+
+/* `mem` is zeroed and 64-byte aligned. */
+void prd_outlook_init(void *mem, uint32_t slots);
+void prd_outlook_attach(prd_outlook_view_t *v, void *mem, prd_word_t *tags,
+    uint32_t slots);
+
+
+/* What a client did in a 10 s bin. */
+
+typedef struct {
+    uint64_t  tag;
+    uint32_t  slot;
+    uint16_t  generation;
+    uint16_t  blocks;                  /* that it has closed */
+    uint16_t  hours;
+    uint32_t  refused;                 /* since its slot was claimed */
+    uint32_t  requests;                /* admitted */
+    float     tokens;
+    int       vote;                    /* 0: the pooled tables learn nothing */
+    uint64_t  start_s;                 /* wall: of the bin */
+    uint32_t  horizon_s;               /* of prd_tracked_t.ahead */
+} prd_outlook_bin_t;
+
+/*
+ * Returns how many requests were refused in it, 0 when that is not known.
+ * *ahead is what is expected of the client over the next horizon at the 95 %
+ * quantile, tokens/s; 0 where it has no track.
+ */
+uint32_t prd_outlook_count(prd_outlook_view_t *v,
+    const prd_outlook_work_t *w, const prd_outlook_bin_t *bin, float *ahead);
+
+/*
+ * Portion of a pass over all tracks, an hour for all of them: hours that ended
+ * without requests are closed, and publish() is told of each client of whom
+ * something is expected in the next one.  (Shorter bins that are empty wait
+ * for the client's next request: closing them for thousands of idle clients
+ * every few minutes cost more than all the rest.)
+ */
+typedef void (*prd_outlook_ahead_pt)(void *data, uint32_t slot,
+    uint16_t generation, float ahead);
+
+void prd_outlook_look_ahead(prd_outlook_view_t *v, uint64_t end_s,
+    prd_outlook_ahead_pt publish, void *data);
+
+/* A bin in which more came than was forecast. */
+void prd_outlook_miss(prd_outlook_view_t *v, const prd_miss_t *miss);
+
+/*
+ * The end of a 10 s bin: `tokens` were admitted of all.  vote() says whether a
+ * slot's client may vote for groups: clients of one newcomer key share votes.
+ */
+typedef int (*prd_outlook_vote_pt)(void *data, uint32_t slot);
+
+void prd_outlook_close(prd_outlook_view_t *v, prd_outlook_work_t *w,
+    double tokens, uint64_t end_s, int learning, prd_outlook_vote_pt vote,
+    void *data);
+
+/* What a request of a class costs, of all clients. */
+void prd_outlook_cost(prd_outlook_view_t *v, unsigned class_, float cost);
+
+/* Between bins: groups and chains, a slice of some 0.5 ms. */
+void prd_outlook_step(prd_outlook_view_t *v, prd_outlook_work_t *w,
+    uint64_t now_s, int learning);
+
+
+/*
+ * For anybody: a copy of a slot's record.  PRD_DECLINED: it has none, or its
+ * generation is another; PRD_EAGAIN: it was being written all the time.
+ */
+prd_rc_t prd_outlook_client(const prd_outlook_view_t *v, uint32_t slot,
+    uint16_t generation, prd_tracked_t *copy);
+
+/* The same of a record by its number, whoever's it is. */
+prd_rc_t prd_outlook_copy(const prd_outlook_view_t *v, uint32_t i,
+    prd_tracked_t *copy);
+
+/* Its track; PRD_DECLINED: it has none. */
+prd_rc_t prd_outlook_copy_track(const prd_outlook_view_t *v,
+    const prd_tracked_t *c, prd_track_t *track);
+
+/* The group of a slot's client, or PRD_GROUP_NONE; cheap. */
+unsigned prd_outlook_group(const prd_outlook_view_t *v, uint32_t slot,
+    uint16_t generation);
+
+/*
+ * A record for a file and back.  Which client it belongs to is the tag; in
+ * which slot that is now, prd_outlook_give() is told.  PRD_ECORRUPT: it holds
+ * what no record does, and *c stays.  PRD_EFULL: there is no record left.
+ */
+void prd_outlook_pack(const prd_tracked_t *c, uint8_t *p);
+prd_rc_t prd_outlook_unpack(prd_tracked_t *c, const uint8_t *p);
+prd_rc_t prd_outlook_give(prd_outlook_view_t *v, const prd_tracked_t *c,
+    uint32_t slot, uint16_t generation);
+
+/* Newest first, at most `most`. */
+uint32_t prd_outlook_misses(const prd_outlook_view_t *v, prd_miss_t *miss,
+    uint32_t most);
+
+
+#endif /* PRD_OUTLOOK_H_INCLUDED */

@@ -1,0 +1,349 @@
+
+/*
+ * Records of clients that earn them, their groups, the record of misses, and
+ * the curves of a zone.
+ */
+
+
+#include "lab.h"
+
+#include "../../bench/population.h"
+#include "prd_outlook.h"
+
+
+#define SLOTS  1200                        /* 200 records */
+
+
+static prd_outlook_view_t  v;
+static prd_outlook_work_t  w;
+static prd_word_t          tags[SLOTS];
+static float               ahead;
+
+
+static void
+begin(void)
+{
+    void    *mem;
+    size_t   size;
+
+    size = prd_outlook_size(SLOTS);
+    mem = aligned_alloc(64, size);
+    memset(mem, 0, size);
+    memset(&w, 0, sizeof(prd_outlook_work_t));
+    memset((void *) tags, 0, sizeof(tags));
+
+    prd_outlook_init(mem, SLOTS);
+    prd_outlook_attach(&v, mem, tags, SLOTS);
+}
+
+
+static void
+end(void)
+{
+    free(v.outlook);
+}
+
+
+static uint32_t
+count(uint32_t slot, uint32_t requests, uint64_t s, uint16_t hours)
+{
+    prd_outlook_bin_t  bin;
+
+    memset(&bin, 0, sizeof(bin));
+    bin.tag = 1000 + slot;
+    bin.slot = slot;
+    bin.generation = 7;
+    bin.blocks = 5;
+    bin.hours = hours;
+    bin.requests = requests;
+    bin.tokens = (float) requests;
+    bin.start_s = s;
+
+    atomic_store(&tags[slot], bin.tag);
+
+    return prd_outlook_count(&v, &w, &bin, &ahead);
+}
+
+
+static int
+everybody(void *data, uint32_t slot)
+{
+    (void) data;
+    (void) slot;
+
+    return 1;
+}
+
+
+static void
+records(void)
+{
+    uint32_t           s, n;
+    prd_tracked_t      c;
+    prd_outlook_bin_t  bin;
+
+    begin();
+
+    is_int(v.clients, SLOTS / PRD_OUTLOOK_SHARE, "a record for six slots");
+
+    memset(&bin, 0, sizeof(bin));
+    bin.tag = 5;
+    bin.slot = 3;
+    bin.blocks = PRD_OUTLOOK_BLOCKS - 1;
+    bin.requests = 9;
+    bin.start_s = LAB_S;
+
+    (void) prd_outlook_count(&v, &w, &bin, &ahead);
+    is_int(prd_outlook_client(&v, 3, 0, &c), PRD_DECLINED,
+           "a stranger has none");
+
+    (void) count(3, 4, LAB_S, 0);
+    is_int(prd_outlook_client(&v, 3, 7, &c), PRD_OK, "earned with blocks");
+    ok(c.tag == 1003 && c.habit.count > 3.9 && c.group == PRD_GROUP_NONE,
+       "it counts");
+    is_int(prd_outlook_client(&v, 3, 8, &c), PRD_DECLINED,
+           "another generation's is none of ours");
+    is_int(prd_outlook_group(&v, 3, 7), PRD_GROUP_NONE, "no group yet");
+
+    /* refused requests are differences */
+
+    bin.tag = 1003;
+    bin.generation = 7;
+    bin.blocks = 6;
+    bin.refused = 40;
+    bin.start_s = LAB_S + 10;
+    is_int(prd_outlook_count(&v, &w, &bin, &ahead), 40, "refused in the bin");
+    bin.start_s = LAB_S + 20;
+    bin.refused = 41;
+    is_int(prd_outlook_count(&v, &w, &bin, &ahead), 1, "one more");
+
+    /* a full table: nobody is driven out who was here just now */
+
+    for (s = 0; s < SLOTS; s++) {
+        (void) count(s, 1, LAB_S + 30, s < 150 ? 5 : 0);
+    }
+
+    for (s = n = 0; s < SLOTS; s++) {
+        n += prd_outlook_client(&v, s, 7, &c) == PRD_OK;
+    }
+
+    is_int(n, v.clients, "each record is somebody's");
+
+    /* after an hour strangers' are given away, known clients' are not */
+
+    for (s = 300; s < 600; s++) {
+        (void) count(s, 1, LAB_S + 3600, 0);
+    }
+
+    for (s = n = 0; s < 150; s++) {
+        n += prd_outlook_client(&v, s, 7, &c) == PRD_OK;
+    }
+
+    is_int(n, 150, "known clients keep theirs");
+
+    for (s = 300, n = 0; s < 600; s++) {
+        n += prd_outlook_client(&v, s, 7, &c) == PRD_OK;
+    }
+
+    is_int(n, v.clients - 150, "strangers' were given away");
+
+    for (s = 600; s < 1000; s++) {
+        (void) count(s, 1, LAB_S + 100000, 0);
+    }
+
+    for (s = 600, n = 0; s < 1000; s++) {
+        n += prd_outlook_client(&v, s, 7, &c) == PRD_OK;
+    }
+
+    is_int(n, v.clients, "after a day all are");
+
+    /* a slot whose client was forgotten gives its record back */
+
+    atomic_store(&tags[700], 0);
+
+    for (s = 0; s <= PRD_OUTLOOK_PASS + 1; s++) {
+        prd_outlook_close(&v, &w, 1, LAB_S + 100010 + 10 * s, 0, everybody,
+                          NULL);
+    }
+
+    is_int(prd_outlook_client(&v, 700, 7, &c), PRD_DECLINED,
+           "a forgotten client has none");
+
+    end();
+}
+
+
+static void
+misses(void)
+{
+    uint32_t     i;
+    prd_miss_t   miss, got[PRD_OUTLOOK_MISSES + 10];
+
+    begin();
+
+    is_int(prd_outlook_misses(&v, got, 10), 0, "none");
+
+    memset(&miss, 0, sizeof(miss));
+
+    for (i = 1; i <= 1000; i++) {
+        miss.tag = i;
+        miss.actual = (float) i;
+        prd_outlook_miss(&v, &miss);
+    }
+
+    is_int(prd_outlook_misses(&v, got, 3), 3, "as many as asked for");
+    ok(got[0].tag == 1000 && got[2].tag == 998 && got[1].actual == 999,
+       "the newest first");
+    is_int(prd_outlook_misses(&v, got, PRD_OUTLOOK_MISSES + 10),
+           PRD_OUTLOOK_MISSES, "a ring");
+    is_int(got[PRD_OUTLOOK_MISSES - 1].tag, 1001 - PRD_OUTLOOK_MISSES,
+           "the oldest of it");
+    is_int(atomic_load(&v.outlook->missed), 1000, "all are counted");
+
+    /* the thread may have been killed inside one */
+
+    atomic_store(&v.outlook->miss_seq[(1000 - 1) % PRD_OUTLOOK_MISSES],
+                 atomic_load(&v.outlook->miss_seq[999 % PRD_OUTLOOK_MISSES])
+                 | 1);
+    is_int(prd_outlook_misses(&v, got, 1), 1, "one that is half written");
+    is_int(got[0].tag, 999, "is left out");
+
+    end();
+}
+
+
+/* A zone of 60 requests a minute by day, none by night. */
+
+static void
+curves(void)
+{
+    double        y, day, night, upper = 0;
+    unsigned      i;
+    uint64_t      s;
+    prd_miss_t    miss;
+    prd_curve_t  *hour;
+
+    begin();
+
+    for (i = 0; i < 9 * 8640; i++) {
+        s = POP_S + 10 * (uint64_t) i;
+        y = i % 8640 < 4320 ? 0 : 8 + lab_below(5);
+        prd_outlook_close(&v, &w, y, s + 10, 0, everybody, NULL);
+
+        if (i % 3 == 0) {
+            prd_outlook_step(&v, &w, s + 10, 0);
+        }
+    }
+
+    hour = v.outlook->curve[2];
+    night = hour[1].quantile[0] / 360;        /* the last hour is open */
+    day = hour[5].quantile[2] / 360;
+
+    for (i = 0; i < 4; i++) {
+        ok(hour[0].quantile[i] >= 0 && hour[0].quantile[i] < 1e6
+           && (i == 0 || hour[0].quantile[i] >= hour[0].quantile[i - 1]),
+           "quantiles are in order");
+    }
+
+    ok(night < 1, "night is expected after midnight: %.2f", night);
+
+    for (i = 0; i < 14 * 360; i++) {
+        s = POP_S + 9 * 86400 + 10 * (uint64_t) i;
+        y = i < 4320 ? 0 : 8 + lab_below(5);
+        prd_outlook_close(&v, &w, y, s + 10, 0, everybody, NULL);
+        prd_outlook_step(&v, &w, s + 10, 0);
+
+        if (i == 4319 - 6) {
+            upper = hour[0].quantile[2] / 360;
+            day = hour[1].quantile[2] / 360;
+        }
+    }
+
+    ok(day > 5 && day < 30, "an hour before, the day is: %.2f (%.2f)", day,
+       upper);
+
+    i = (unsigned) atomic_load(&v.outlook->missed);
+
+    for (s = POP_S + 10 * 86400 - 36000; s < POP_S + 10 * 86400 - 35000;
+         s += 10)
+    {
+        prd_outlook_close(&v, &w, 1000, s + 10, 0, everybody, NULL);
+    }
+
+    ok(atomic_load(&v.outlook->missed) > i, "an unforeseen minute is noted");
+    is_int(prd_outlook_misses(&v, &miss, 1), 1, "in the ring");
+    ok(miss.tag == 0 && miss.span_s >= 60 && miss.actual > miss.upper
+       && miss.upper >= miss.middle, "with the numbers behind it");
+
+    end();
+}
+
+
+/* Two kinds of clients become two groups, each client in its own. */
+
+static void
+groups(void)
+{
+    int            found;
+    char           name[2][PRD_GROUP_NAME];
+    unsigned       i, a, b, wrong, hour;
+    uint64_t       s;
+    prd_tracked_t  c;
+
+    begin();
+
+    for (i = 0; i < 5 * 8640; i++) {
+        s = POP_S + 10 * (uint64_t) i;
+        hour = i % 8640 / 360;
+
+        for (a = 0; a < 120; a++) {
+
+            /* office hours; and a load at 2 o'clock */
+
+            if (a < 60 ? hour >= 8 && hour < 18 && lab_below(200) == 0
+                       : hour == 2 && i % 8640 % 360 < 60)
+            {
+                (void) count(a, a < 60 ? 1 + lab_below(3) : 40, s, 5);
+            }
+        }
+
+        prd_outlook_close(&v, &w, 1, s + 10, 1, everybody, NULL);
+        prd_outlook_step(&v, &w, s + 10, 1);
+    }
+
+    a = prd_outlook_group(&v, 10, 7);
+    b = prd_outlook_group(&v, 70, 7);
+    ok(a != PRD_GROUP_NONE && b != PRD_GROUP_NONE && a != b, "two groups");
+
+    for (i = wrong = 0; i < 120; i++) {
+        wrong += prd_outlook_group(&v, i, 7) != (i < 60 ? a : b);
+    }
+
+    is_int(wrong, 0, "each client in its own");
+
+    prd_group_name(&v.outlook->groups, a, name[0]);
+    prd_group_name(&v.outlook->groups, b, name[1]);
+    ok(strcmp(name[0], "diurnal") == 0 && strcmp(name[1], "batch") == 0,
+       "%s, %s", name[0], name[1]);
+
+    is_int(prd_outlook_client(&v, 70, 7, &c), PRD_OK, "a copy");
+    is_int(c.group, b, "says the same");
+
+    found = v.outlook->typical[b][2] > 1 && v.outlook->typical[b][14] < 0.1
+            && v.outlook->typical[a][14] > 10 * v.outlook->typical[a][3];
+    ok(found, "the typical day of each");
+
+    end();
+}
+
+
+int
+main(void)
+{
+    records();
+    misses();
+    curves();
+    groups();
+
+    return done_testing();
+}
