@@ -25,7 +25,7 @@
 #define PRD_LEASE_TAU_MS     8000     /* of the pace */
 #define PRD_LEASE_AHEAD_S    2        /* a grant lasts for that long, */
 #define PRD_LEASE_SPARE      3        /* and some requests longer */
-#define PRD_LEASE_REPORT_MS  2500     /* what was spent is told by then */
+#define PRD_LEASE_REPORT_MS  1500     /* what was spent is told by then */
 #define PRD_LEASE_TIGHT_MS   100      /* unused for that long while the */
                                       /* bucket is low: given back */
 #define PRD_LEASE_QUEUE_MS   1000     /* whoever queued a key and did not */
@@ -1770,6 +1770,12 @@ prd_lease_keep(prd_view_t *view, prd_due_t *due, uint32_t now_ms)
         limit = prd_lease_idle(prd_word_level(prd_lease_load(&l->pace)),
                                due->quantum);
         limit = limit > idle ? limit - idle : 1;
+        ms = prd_min(ms, limit);
+    }
+
+    if (prd_lease_load(&l->work) >> 32 || prd_lease_load(&l->refused)) {
+        idle = prd_elapsed(prd_word_ms(prd_lease_load(&l->pace)), now_ms);
+        limit = idle < PRD_LEASE_REPORT_MS ? PRD_LEASE_REPORT_MS - idle : 1;
         ms = prd_min(ms, limit);
     }
 
