@@ -91,6 +91,26 @@ sub state_of {
         }
 
         $at += 4;
+
+        # groups, their chains, curves of the zone and the groups, records
+
+        my $pack = sub { $at += 4 + unpack "x$at V", $bytes };
+
+        $pack->();
+
+        for (1 .. 12) {
+            my $id = unpack "x$at V", $bytes;
+            $at += 4;
+            ($pack->(), $at += 96) if $id;
+        }
+
+        $pack->() for 1 .. 3 + 12;
+
+        while (my $n = unpack "x$at V", $bytes) {
+            $at += 4 + 68 * $n;
+        }
+
+        $at += 4;
         $state{zones}{$name} = { key => $key, secret => $secret,
                                  clients => scalar @levels,
                                  levels => \@levels };
