@@ -25,7 +25,7 @@
 #define TRACK_OWN        64.0f      /* own losses are kept in 1/64 ... */
 #define TRACK_POOLED     10.0f      /* and weigh as this many pooled ones */
 #define TRACK_NEAR       1.0f       /* what near says of far */
-#define TRACK_LOSS_MAX   1.0f
+#define TRACK_LOSS_MAX   2.0f
 #define TRACK_KNOWN      60         /* votes that make a table */
 #define TRACK_FIRST      16         /* votes; before, the prior stands */
 #define TRACK_VOTES      5000       /* then tables are halved */
@@ -34,7 +34,7 @@
 #define TRACK_WIDTH_ALL  0.003f     /* of that of all ... */
 #define TRACK_SHIFT      0.03f      /* and of a client's, e-folds */
 #define TRACK_SHIFT_ONE  64.0f
-#define TRACK_WHOLE      32.0f      /* quantiles below are whole */
+#define TRACK_WHOLE      1e6f       /* quantiles below are whole */
 #define TRACK_RECENT     24
 #define TRACK_LAGS       32
 #define TRACK_SCALE_MIN  0.05f
@@ -64,7 +64,7 @@ typedef struct {
     float     q[PRD_EXPERTS][PRD_QUANTILES];
     uint8_t   state[PRD_EXPERT_LOCATIONS]; /* of the tables of errors */
     uint8_t   said[PRD_EXPERTS];
-    float     weight[PRD_EXPERTS][2];
+    float     weight[PRD_EXPERTS][PRD_QUANTILES];
     float     mix[PRD_QUANTILES];          /* before the widths */
     float     out[PRD_QUANTILES];
 } prd_track_made_t;
@@ -273,7 +273,7 @@ prd_track_errors_solve(prd_track_errors_t *t)
 static void
 prd_track_errors_add(prd_track_errors_t *t, unsigned cell)
 {
-    unsigned  i, n;
+    unsigned  i, n, odd;
 
     t->cell[cell]++;
     t->votes++;
@@ -281,8 +281,12 @@ prd_track_errors_add(prd_track_errors_t *t, unsigned cell)
 
     if (t->votes > TRACK_VOTES) {
 
-        for (i = 0, n = 0; i < PRD_TRACK_CELLS; i++) {
-            t->cell[i] /= 2;
+        /* halves go to the next cell: the tail is made of single votes */
+
+        for (i = 0, n = 0, odd = 0; i < PRD_TRACK_CELLS; i++) {
+            odd += t->cell[i];
+            t->cell[i] = (uint16_t) (odd / 2);
+            odd %= 2;
             n += t->cell[i];
         }
 
@@ -755,20 +759,20 @@ prd_track_make_extra(prd_track_made_t *m, unsigned i,
 }
 
 
-/* Weights, and with them the mixture.  part: 0 the median, 1 the others. */
+/* Weights of quantile `part`, and with them the mixture. */
 
 static void
 prd_track_make_weights(const prd_track_bins_t *b, const prd_track_state_t *s,
     unsigned far, unsigned part, prd_track_made_t *m)
 {
     float     l[PRD_EXPERTS], best, sum;
-    unsigned  e, i;
+    unsigned  e;
 
     best = INFINITY;
 
     for (e = 0; e < PRD_EXPERTS; e++) {
         l[e] = (float) b->loss[far][part][e] / TRACK_OWN
-               + TRACK_POOLED * s->loss[e][part];
+               + TRACK_POOLED * s->loss[part][e];
 
         if (far) {
             l[e] += TRACK_NEAR * (float) b->loss[0][part][e] / TRACK_OWN;
@@ -789,10 +793,7 @@ prd_track_make_weights(const prd_track_bins_t *b, const prd_track_state_t *s,
 
     for (e = 0; e < PRD_EXPERTS; e++) {
         m->weight[e][part] /= sum;
-
-        for (i = part; i < (part ? PRD_QUANTILES : 1); i++) {
-            m->mix[i] += m->weight[e][part] * m->q[e][i];
-        }
+        m->mix[part] += m->weight[e][part] * m->q[e][part];
     }
 }
 
@@ -812,10 +813,10 @@ prd_track_make(const prd_track_bins_t *b, const prd_tracks_t *p,
     prd_track_make_pooled(h, v, m);
     prd_track_make_own(h, v, m);
 
-    prd_track_make_weights(b, prd_track_weights(h->state, v->state),
-                           horizon > 0, 0, m);
-    prd_track_make_weights(b, prd_track_weights(h->state, v->state),
-                           horizon > 0, 1, m);
+    for (i = 0; i < PRD_QUANTILES; i++) {
+        prd_track_make_weights(b, prd_track_weights(h->state, v->state),
+                               horizon > 0, i, m);
+    }
 
     d = 0.1f * v->unit * sqrtf(m->mix[0] + 1);
     m->out[0] = m->mix[0];
@@ -881,7 +882,8 @@ prd_track_score_own(prd_track_bins_t *b, unsigned far, unsigned part,
 
 
 static void
-prd_track_score_pooled(prd_track_state_t *s, float loss[2][PRD_EXPERTS])
+prd_track_score_pooled(prd_track_state_t *s,
+    float loss[PRD_QUANTILES][PRD_EXPERTS])
 {
     float     a;
     unsigned  e, part;
@@ -889,9 +891,9 @@ prd_track_score_pooled(prd_track_state_t *s, float loss[2][PRD_EXPERTS])
     s->votes = prd_min(s->votes + 1, 500.0f);
     a = 1 / s->votes;
 
-    for (part = 0; part < 2; part++) {
+    for (part = 0; part < PRD_QUANTILES; part++) {
         for (e = 0; e < PRD_EXPERTS; e++) {
-            s->loss[e][part] += a * (loss[part][e] - s->loss[e][part]);
+            s->loss[part][e] += a * (loss[part][e] - s->loss[part][e]);
         }
     }
 }
@@ -949,31 +951,25 @@ prd_track_score(prd_track_bins_t *b, prd_track_horizon_t *h,
     unsigned horizon, const prd_track_view_t *v, const prd_track_made_t *m,
     float y, int vote)
 {
-    float     loss[2][PRD_EXPERTS], l, k, mean, d, z;
+    float     loss[PRD_QUANTILES][PRD_EXPERTS], l, k, mean, d, z;
     unsigned  e, i, c, n, idle;
 
     static const float  share[PRD_QUANTILES] = {
-        /* 1 / (1 - level + 0.05), of 4; thirds of the upper ones */
+        /* a quarter of 1 / (1 - level + 0.05) */
         0.25f / 0.55f, 0.25f / 0.45f, 0.25f / 0.3f, 0.25f / 0.18f
     };
 
     for (e = 0; e < PRD_EXPERTS; e++) {
-        loss[0][e] = 0;
-        loss[1][e] = 0;
-
-        if (!m->said[e]) {
-            continue;
-        }
-
         for (i = 0; i < PRD_QUANTILES; i++) {
             l = prd_pinball(prd_track_levels[i], y, m->q[e][i]) * share[i]
                 / b->scale;
-            loss[i > 0][e] += prd_min(l, TRACK_LOSS_MAX);
+            loss[i][e] = m->said[e] ? prd_min(l, TRACK_LOSS_MAX) : 0;
         }
     }
 
-    prd_track_score_own(b, horizon > 0, 0, m, loss[0]);
-    prd_track_score_own(b, horizon > 0, 1, m, loss[1]);
+    for (i = 0; i < PRD_QUANTILES; i++) {
+        prd_track_score_own(b, horizon > 0, i, m, loss[i]);
+    }
 
     prd_track_score_widths(b, h, v->state, horizon, m->out, y, vote);
 
@@ -983,7 +979,7 @@ prd_track_score(prd_track_bins_t *b, prd_track_horizon_t *h,
 
     /* who is silent is taken for one of the crowd */
 
-    for (i = 0; i < 2; i++) {
+    for (i = 0; i < PRD_QUANTILES; i++) {
         for (e = 0, mean = 0, n = 0; e < PRD_EXPERTS; e++) {
             mean += loss[i][e];
             n += m->said[e];
@@ -1485,7 +1481,7 @@ prd_rc_t
 prd_track_explain(const prd_track_t *t, const prd_tracks_t *p,
     unsigned class, unsigned horizon, const prd_track_extra_t *extra,
     unsigned extras, float q[PRD_EXPERTS][PRD_QUANTILES],
-    float weight[PRD_EXPERTS][2], float *confidence)
+    float weight[PRD_EXPERTS][PRD_QUANTILES], float *confidence)
 {
     float             n;
     double            pooled;

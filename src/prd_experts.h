@@ -118,8 +118,8 @@ typedef struct {
     uint8_t           spare;
     uint16_t          ring[PRD_TRACK_RING];        /* packed */
     uint16_t          values[PRD_TRACK_ACTIVE];    /* packed, active bins */
-    uint8_t           loss[2][2][PRD_EXPERTS];     /* near, far; centre, */
-                                           /* tail; above the best, 1/64 */
+    uint8_t           loss[2][PRD_QUANTILES][PRD_EXPERTS];
+                                           /* near, far; above the best */
     int8_t            shift[PRD_TRACK_HORIZONS][PRD_QUANTILES - 1];
                                            /* of widths, e-folds in 1/64 */
     uint8_t           covered[PRD_TRACK_HORIZONS]; /* by 0.95, of 255 */
@@ -168,7 +168,7 @@ typedef struct {
 
 typedef struct {
     float             votes;
-    float             loss[PRD_EXPERTS][2];
+    float             loss[PRD_QUANTILES][PRD_EXPERTS];
     float             width[PRD_QUANTILES - 1];    /* e-folds */
 } prd_track_state_t;
 
@@ -257,7 +257,7 @@ prd_rc_t prd_track_forecast(const prd_track_t *t, const prd_tracks_t *p,
 prd_rc_t prd_track_explain(const prd_track_t *t, const prd_tracks_t *p,
     unsigned class, unsigned horizon, const prd_track_extra_t *extra,
     unsigned extras, float q[PRD_EXPERTS][PRD_QUANTILES],
-    float weight[PRD_EXPERTS][2], float *confidence);
+    float weight[PRD_EXPERTS][PRD_QUANTILES], float *confidence);
 
 /* Bins ahead of horizon 0, 1, 2: 1, 6, 12. */
 unsigned prd_track_ahead(unsigned horizon);
