@@ -105,6 +105,8 @@ ngx_http_predictive_topology_init(ngx_http_predictive_topology_t *topology)
     store = topology->store;
     servers = store->servers.elts;
 
+    topology->tries = NGX_HTTP_PREDICTIVE_LINKS;
+
     ngx_queue_init(&topology->links);
     ngx_queue_init(&topology->pending);
     ngx_queue_init(&topology->failed);
@@ -141,6 +143,10 @@ ngx_http_predictive_topology_init(ngx_http_predictive_topology_t *topology)
             return NGX_ERROR;
         }
 
+        /* not all workers ask the same one first */
+
+        link->tried = (ngx_uint_t) ngx_random() % NGX_HTTP_PREDICTIVE_LINKS;
+
         if (store->mode == NGX_HTTP_PREDICTIVE_SENTINEL) {
             link->sentinel = 1;
 
@@ -154,10 +160,6 @@ ngx_http_predictive_topology_init(ngx_http_predictive_topology_t *topology)
         ngx_http_predictive_link_connect(topology->master);
         return NGX_OK;
     }
-
-    /* not all workers the same one */
-
-    topology->turn = ngx_random();
 
     ngx_http_predictive_topology_ask(topology);
 
@@ -617,16 +619,18 @@ ngx_http_predictive_topology_sweep(ngx_http_predictive_topology_t *topology)
 
             link->wanted = 0;
             ngx_http_predictive_link_close(link);
+
+        } else if (link->sentinel && link != topology->source
+                   && link->ncalls == 0 && topology->master
+                   && ngx_http_predictive_link_up(topology->master)
+                   && link->state == NGX_HTTP_PREDICTIVE_LINK_READY)
+        {
+            /* asked while something was amiss */
+
+            link->wanted = 0;
+            ngx_http_predictive_link_close(link);
         }
     }
-}
-
-
-static ngx_uint_t
-ngx_http_predictive_topology_asks(ngx_http_predictive_topology_t *topology,
-    ngx_http_predictive_link_t *link)
-{
-    return !link->retired && (topology->slots || link->sentinel);
 }
 
 
@@ -634,7 +638,7 @@ static void
 ngx_http_predictive_topology_ask(ngx_http_predictive_topology_t *topology)
 {
     ngx_str_t                       argv[3];
-    ngx_uint_t                      n, i, turn;
+    ngx_uint_t                      n, well;
     ngx_queue_t                    *q;
     ngx_http_predictive_link_t     *link, *ready, *other;
     ngx_http_predictive_command_t  *command;
@@ -646,70 +650,61 @@ ngx_http_predictive_topology_ask(ngx_http_predictive_topology_t *topology)
     ngx_http_predictive_topology_schedule(topology,
                                           NGX_HTTP_PREDICTIVE_ASK_TROUBLE);
 
-    n = 0;
+    /*
+     * Whoever has not been asked for the longest time, of those connected; if
+     * none is, one more is connected, and asked when it is ready.  But while
+     * all is well the same sentinel goes on being asked; and while the master
+     * is away none is left out because others happen to be connected.
+     */
+
+    well = topology->slots || (topology->master
+                              && ngx_http_predictive_link_up(topology->master));
+    ready = NULL;
+    other = NULL;
 
     for (q = ngx_queue_head(&topology->links);
          q != ngx_queue_sentinel(&topology->links);
          q = ngx_queue_next(q))
     {
         link = ngx_queue_data(q, ngx_http_predictive_link_t, queue);
-        n += ngx_http_predictive_topology_asks(topology, link);
-    }
 
-    if (n == 0) {
-        return;
-    }
+        if (link->retired || (topology->slots == NULL && !link->sentinel)) {
+            continue;
+        }
 
-    /* the first that is ready, counted from the one whose turn it is; none:
-     * that one is connected, and asked when it is ready */
-
-    turn = topology->turn % n;
-    ready = NULL;
-    other = NULL;
-
-    for (i = 0; i < 2 * n && ready == NULL; /* void */ ) {
-
-        for (q = ngx_queue_head(&topology->links);
-             q != ngx_queue_sentinel(&topology->links);
-             q = ngx_queue_next(q))
+        if (link->state == NGX_HTTP_PREDICTIVE_LINK_READY
+            && link->breaker != NGX_HTTP_PREDICTIVE_BREAKER_OPEN)
         {
-            link = ngx_queue_data(q, ngx_http_predictive_link_t, queue);
-
-            if (!ngx_http_predictive_topology_asks(topology, link)) {
-                continue;
+            if (ready == NULL || link->tried < ready->tried
+                || (well && link == topology->source))
+            {
+                ready = link;
             }
 
-            if (i >= turn) {
-
-                if (other == NULL) {
-                    other = link;
-                }
-
-                if (link->state == NGX_HTTP_PREDICTIVE_LINK_READY
-                    && link->breaker != NGX_HTTP_PREDICTIVE_BREAKER_OPEN)
-                {
-                    ready = link;
-                    break;
-                }
+            if (well && link == topology->source) {
+                break;
             }
 
-            i++;
+        } else if (link->state == NGX_HTTP_PREDICTIVE_LINK_CLOSED
+                   && link->nslots == 0
+                   && (other == NULL || link->tried < other->tried))
+        {
+            /* one with slots has a timer of its own */
+            other = link;
         }
     }
 
     topology->due = 1;
 
+    if (other
+        && (ready == NULL
+            || (!well && (topology->known || topology->failures))))
+    {
+        other->tried = ++topology->tries;
+        ngx_http_predictive_link_connect(other);
+    }
+
     if (ready == NULL) {
-        topology->turn++;
-
-        /* one with slots has a timer of its own */
-
-        if (other && other->nslots == 0
-            && other->state == NGX_HTTP_PREDICTIVE_LINK_CLOSED)
-        {
-            ngx_http_predictive_link_connect(other);
-        }
-
         return;
     }
 
@@ -734,6 +729,8 @@ ngx_http_predictive_topology_ask(ngx_http_predictive_topology_t *topology)
     if (command == NULL) {
         return;
     }
+
+    ready->tried = ++topology->tries;
 
     topology->asked = ready;
     topology->due = 0;
@@ -773,7 +770,6 @@ ngx_http_predictive_topology_unknown(ngx_http_predictive_topology_t *topology)
     ngx_queue_t                    *q;
     ngx_http_predictive_command_t  *command;
 
-    topology->turn++;
     topology->failures++;
 
     ngx_http_predictive_topology_schedule(topology,
@@ -917,6 +913,7 @@ ngx_http_predictive_sentinel_master(ngx_http_predictive_link_t *sentinel,
     was = topology->master;
 
     topology->failures = 0;
+    topology->source = sentinel;
 
     link = ngx_http_predictive_topology_find(topology, host, port);
 
@@ -928,7 +925,6 @@ ngx_http_predictive_sentinel_master(ngx_http_predictive_link_t *sentinel,
 
         if (!ngx_http_predictive_link_up(link)) {
             /* perhaps another sentinel knows better */
-            topology->turn++;
             return;
         }
 
@@ -1088,8 +1084,6 @@ ngx_http_predictive_cluster_answer(void *data,
     }
 
     /* a master that is down may have a successor: another may know it */
-
-    topology->turn += trouble;
 
     if (!trouble) {
         ngx_http_predictive_topology_later(topology,

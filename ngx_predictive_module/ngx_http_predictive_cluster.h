@@ -205,6 +205,8 @@ struct ngx_http_predictive_link_s {
     u_char                             said[32];
 
     ngx_uint_t                         nslots;    /* of a cluster's master */
+    ngx_uint_t                         tried;     /* topology->tries, when it
+                                                   * was last to be asked */
     ngx_msec_t                         retired_ms;
     unsigned                           sentinel:1;
     unsigned                           wanted:1;  /* connect again when it
@@ -241,7 +243,9 @@ struct ngx_http_predictive_topology_s {
     ngx_event_t                        refresh;   /* of map and master */
 
     ngx_http_predictive_link_t        *asked;     /* of map or master */
-    ngx_uint_t                         turn;      /* who is asked next */
+    ngx_http_predictive_link_t        *source;    /* the sentinel that last
+                                                   * answered */
+    ngx_uint_t                         tries;
     ngx_uint_t                         failures;  /* to say, in a row */
     unsigned                           known:1;
     unsigned                           tried:1;   /* one attempt has failed:

@@ -967,8 +967,8 @@ ngx_http_predictive_link_handshake(ngx_http_predictive_link_t *link)
         name.data = ngx_pnalloc(c->pool, name.len + 1);
 
         if (name.data == NULL) {
-            ngx_http_predictive_link_fail(link, 0, "cannot be used without memory",
-                                          NULL);
+            ngx_http_predictive_link_fail(link, 0, "cannot be used without "
+                                          "memory", NULL);
             return;
         }
 
@@ -1144,7 +1144,8 @@ ngx_http_predictive_link_setup(ngx_http_predictive_link_t *link)
 
 failed:
 
-    ngx_http_predictive_link_fail(link, 0, "cannot be used without memory", NULL);
+    ngx_http_predictive_link_fail(link, 0, "cannot be used without memory",
+                                  NULL);
 }
 
 
@@ -1466,8 +1467,8 @@ ngx_http_predictive_link_read(ngx_event_t *rev)
         }
 
         if (redisReaderFeed(link->reader, (char *) buf, n) != REDIS_OK) {
-            ngx_http_predictive_link_fail(link, 0, "cannot be used without memory",
-                                          NULL);
+            ngx_http_predictive_link_fail(link, 0, "cannot be used without "
+                                          "memory", NULL);
             return;
         }
 
@@ -1511,7 +1512,8 @@ ngx_http_predictive_link_replies(ngx_http_predictive_link_t *link)
             text.data = (u_char *) link->reader->errstr;
             text.len = ngx_strlen(text.data);
 
-            ngx_http_predictive_link_fail(link, 0, "sends what is no reply", &text);
+            ngx_http_predictive_link_fail(link, 0, "sends what is no reply",
+                                          &text);
             return NGX_ERROR;
         }
 

@@ -25,7 +25,7 @@
 #define PRD_LEASE_TAU_MS     8000     /* of the pace */
 #define PRD_LEASE_AHEAD_S    2        /* a grant lasts for that long, */
 #define PRD_LEASE_SPARE      3        /* and some requests longer */
-#define PRD_LEASE_REPORT_MS  1500     /* what was spent is told by then */
+#define PRD_LEASE_REPORT_MS  2000     /* what was spent is told by then */
 #define PRD_LEASE_TIGHT_MS   100      /* unused for that long while the */
                                       /* bucket is low: given back */
 #define PRD_LEASE_QUEUE_MS   1000     /* whoever queued a key and did not */

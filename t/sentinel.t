@@ -79,8 +79,13 @@ my $r = ask(command => 'SET,a,1');
 is($r->{first}, 'OK', 'a command');
 is($master->cli('get', 'a'), '1', 'was executed there');
 
-is(scalar(grep { $_->{role} eq 'sentinel' && $_->{state} eq 'ready' }
-          @{ status()->{servers} }), 1, 'one sentinel is asked');
+sub asked {
+    return map { $_->{server} }
+           grep { $_->{role} eq 'sentinel' && $_->{state} eq 'ready' }
+           @{ status()->{servers} };
+}
+
+ok(wait_until(10, sub { asked() == 1 }), 'one sentinel is asked');
 
 
 # sentinels that know no such master
@@ -113,9 +118,9 @@ ok(wait_until(10, sub { !grep { $_->{role} eq 'former' }
 
 # the sentinel that is asked dies: another is
 
-my ($asked) = map { $_->{server} }
-              grep { $_->{role} eq 'sentinel' && $_->{state} eq 'ready' }
-              @{ status()->{servers} };
+ok(wait_until(10, sub { asked() == 1 }), 'one sentinel is asked again');
+
+my ($asked) = asked();
 my ($dead) = grep { $_->addr eq ($asked // '') } @sentinels;
 
 ok(wait_until(20, sub {
@@ -124,9 +129,8 @@ ok(wait_until(20, sub {
 ok($dead, 'who is asked');
 $dead->kill;
 ok(wait_until(10, sub {
-    my @ready = grep { $_->{role} eq 'sentinel' && $_->{state} eq 'ready'
-                       && $_->{server} ne $asked } @{ status()->{servers} };
-    return @ready == 1;
+    my @asked = asked();
+    return @asked == 1 && $asked[0] ne $asked;
 }), 'another one is asked') or diag(explain(status()));
 is(ask(command => 'PING')->{ok}, 1, 'the master is used all the while');
 $dead->restart;
