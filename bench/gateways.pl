@@ -56,7 +56,8 @@ my @front = map {
                      secret file:$dir/secret; }
                  predictive_zone \$http_x_api_key zone=z:10m rate=${rate}r/s
                      learn=off store=r sync=$sync;",
-        server => "location / { predictive zone=z burst=$burst nodelay;
+        server => "predictive_log_level info;
+                   location / { predictive zone=z burst=$burst nodelay;
                                 empty_gif; }
                    location /predictive/ { predictive_api; }")
 } 1 .. $gateways;
@@ -81,5 +82,6 @@ for (0 .. $#front) {
     my (undef, undef, $s) = request($front[$_]->port, '/predictive/zones/z');
     my ($bound) = $s =~ /"overshoot_bound":([\d.e+-]+)/;
     printf "gateway %d: overshoot bound %s\n", $_, $bound // 'not told';
-    print $front[$_]->log =~ s/^/  /mgr;
+    print map { "  $_\n" } grep { /\[(?:alert|emerg|crit)\]/ }
+        split /\n/, $front[$_]->log;
 }
