@@ -21,6 +21,7 @@
 
 
 #define TRACK_ETA        10.0f      /* learning rate of the weights */
+#define TRACK_HOPELESS   1.0f       /* losses behind the best: no weight */
 #define TRACK_FADE       0.98f      /* of own losses */
 #define TRACK_OWN        64.0f      /* own losses are kept in 1/64 ... */
 #define TRACK_POOLED     10.0f      /* and weigh as this many pooled ones */
@@ -36,6 +37,8 @@
 #define TRACK_SHIFT_ONE  64.0f
 #define TRACK_WHOLE      1e6f       /* quantiles below are whole */
 #define TRACK_RECENT     24
+#define TRACK_EVERY_60   8          /* of bins that short one is scored */
+#define TRACK_EVERY_300  3
 #define TRACK_LAGS       32
 #define TRACK_SCALE_MIN  0.05f
 #define TRACK_BASE       (110 << 10)
@@ -294,7 +297,7 @@ prd_track_errors_add(prd_track_errors_t *t, unsigned cell)
     }
 
     if (t->votes >= TRACK_FIRST
-        && (t->fresh >= 32 || 20 * t->fresh >= t->votes))
+        && (t->fresh >= 64 || 16 * t->fresh >= t->votes))
     {
         prd_track_errors_solve(t);
     }
@@ -374,38 +377,98 @@ prd_track_between(const float *v, unsigned n, float level)
 }
 
 
+/* The median alone.  Most often it is 0, and then a look is enough. */
+
+static float
+prd_track_median(float *v, unsigned n)
+{
+    float     x;
+    unsigned  i, k, below, upto;
+
+    k = (n - 1) / 2;
+    below = upto = 0;
+
+    for (i = 0; i < n; i++) {
+        below += (v[i] < 0);
+        upto += (v[i] <= 0);
+    }
+
+    if (below <= k && upto > n / 2) {
+        return 0;
+    }
+
+    prd_track_select(v, (int32_t) n, (int32_t) k);
+
+    if (n & 1) {
+        return v[k];
+    }
+
+    x = v[k + 1];
+
+    for (i = k + 2; i < n; i++) {
+        x = prd_min(x, v[i]);
+    }
+
+    return v[k] + (x - v[k]) / 2;
+}
+
+
 static void
 prd_track_quantiles(float *v, unsigned n, float q[PRD_QUANTILES])
 {
-    unsigned  i, j, k, top;
+    float     top[PRD_TRACK_RING / 8 + 2], lo, hi;
+    unsigned  i, j, m;
 
-    if (n > TRACK_RECENT) {
+    lo = hi = n ? v[0] : 0;
 
-        /* what is below the median, and between it and the tail, may stay
-         * in disorder */
-
-        k = (n - 1) / 2;
-        top = (unsigned) (0.9f * (float) (n - 1));
-
-        prd_track_select(v, (int32_t) n, (int32_t) k);
-        prd_track_select(v + k + 1, (int32_t) (n - k - 1),
-                         (int32_t) (top - k - 1));
-
-        for (i = k + 1, j = k + 1; i <= top; i++) {
-            j = v[i] < v[j] ? i : j;
-        }
-
-        q[0] = (n & 1) ? v[k] : v[k] + (v[j] - v[k]) / 2;
-
-        prd_track_sort(v + top, n - top);
-
-    } else {
-        prd_track_sort(v, n);
-        q[0] = prd_track_between(v, n, 0.5f);
+    for (i = 1; i < n; i++) {
+        lo = prd_min(lo, v[i]);
+        hi = prd_max(hi, v[i]);
     }
 
+    if (lo == hi) {
+        q[0] = q[1] = q[2] = q[3] = lo;
+        return;
+    }
+
+    if (n <= TRACK_RECENT) {
+        prd_track_sort(v, n);
+
+        for (i = 0; i < PRD_QUANTILES; i++) {
+            q[i] = prd_track_between(v, n, prd_track_levels[i]);
+        }
+
+        return;
+    }
+
+    /* the greatest ones, in order, in a buffer: top[] is v[n - m ...] of a
+     * sorted v */
+
+    m = n - (unsigned) (0.9f * (float) (n - 1));
+    memcpy(top, v, m * sizeof(float));
+    prd_track_sort(top, m);
+
+    for (i = m; i < n; i++) {
+
+        if (v[i] <= top[0]) {
+            continue;
+        }
+
+        for (j = 1; j < m && top[j] < v[i]; j++) {
+            top[j - 1] = top[j];
+        }
+
+        top[j - 1] = v[i];
+    }
+
+    q[0] = prd_track_median(v, n);
+
     for (i = 1; i < PRD_QUANTILES; i++) {
-        q[i] = prd_track_between(v, n, prd_track_levels[i]);
+        lo = prd_track_levels[i] * (float) (n - 1);
+        j = (unsigned) lo;
+        lo -= (float) j;
+        j -= n - m;
+        q[i] = j + 1 < m ? top[j] + lo * (top[j + 1] - top[j]) : top[j];
     }
 }
 
@@ -493,9 +556,14 @@ prd_track_view_past(const prd_track_bins_t *b, unsigned back,
         active += (b->ring[j] != 0);
     }
 
-    for (i = 0; i < v->n; i++) {
-        j = (j ? j : PRD_TRACK_RING) - 1;
-        v->ring[i] = prd_track_unpack(b->ring[j]);
+    /* newest first: from j down to 0, then from the end */
+
+    for (i = 0; i < prd_min(j, v->n); i++) {
+        v->ring[i] = prd_track_unpack(b->ring[j - 1 - i]);
+    }
+
+    for ( /* void */ ; i < v->n; i++) {
+        v->ring[i] = prd_track_unpack(b->ring[PRD_TRACK_RING - 1 + j - i]);
     }
 
     /* the same of the active ones, those since then left out */
@@ -786,9 +854,12 @@ prd_track_make_weights(const prd_track_bins_t *b, const prd_track_state_t *s,
     sum = 0;
 
     for (e = 0; e < PRD_EXPERTS; e++) {
-        m->weight[e][part] = m->said[e]
-                             ? prd_track_exp(TRACK_ETA * (best - l[e])) : 0;
-        sum += m->weight[e][part];
+        m->weight[e][part] = 0;
+
+        if (m->said[e] && l[e] - best < TRACK_HOPELESS) {
+            m->weight[e][part] = prd_track_exp(TRACK_ETA * (best - l[e]));
+            sum += m->weight[e][part];
+        }
     }
 
     for (e = 0; e < PRD_EXPERTS; e++) {
@@ -1265,13 +1336,33 @@ prd_track_skip(prd_track_t *t, const prd_tracks_t *p, unsigned class,
 }
 
 
+/*
+ * One bin of `every`, in no order that a client could have, too: a sample of
+ * each fourth one would show nothing but the same of a client that comes each
+ * fourth bin.
+ */
+
+static int
+prd_track_chosen(const prd_track_bins_t *b, unsigned every, unsigned what)
+{
+    uint32_t  x;
+
+    x = (b->bin + 1) * 0x9e3779b1u + what * 0x85ebca6bu;
+    x ^= x >> 15;
+    x *= 0x2c1b3c6du;
+    x ^= x >> 12;
+
+    return x % every == 0;
+}
+
+
 /* One bin after the last one. */
 
 static void
 prd_track_step(prd_track_t *t, prd_tracks_t *p, unsigned class, float y,
     int vote, const prd_track_extra_t *extra, unsigned extras)
 {
-    unsigned              i, k, horizon;
+    unsigned              i, every, horizon;
     prd_track_made_t      m;
     prd_track_view_t      v;
     prd_track_bins_t     *b;
@@ -1299,39 +1390,41 @@ prd_track_step(prd_track_t *t, prd_tracks_t *p, unsigned class, float y,
         prd_track_score(b, &h[horizon], horizon, &v, &m, y, vote);
     }
 
-    memset(&m, 0, sizeof(m));
-    v.ahead = 1;
-    prd_track_view_now(t, p, class, 0, &v);
-    prd_track_view_past(b, 0, &v);
-
-    for (i = 0; extra && i < extras; i++) {
-        prd_track_make_extra(&m, i, extra[i].q[0]);
-    }
-
-    if ((b->bin & 3) == 0 || (b->filled < PRD_TRACK_RING && b->period == 0)) {
-        b->period = (uint8_t) prd_track_period(&v);
-        v.period = b->period;
-    }
-
-    prd_track_make(b, p, h, 0, &v, &m);
-    prd_track_score(b, h, 0, &v, &m, y, vote);
+    every = p->bin_s[class] <= 60 ? TRACK_EVERY_60
+            : p->bin_s[class] <= 300 ? TRACK_EVERY_300 : 1;
 
     for (i = 0; i < PRD_TRACK_WAIT; i++) {
         horizon = 1 + i / PRD_TRACK_FAR;
-        k = prd_track_aheads[horizon] / PRD_TRACK_FAR;
         w = &b->wait[i];
 
-        if (w->due == 0 && b->bin % k == 0) {
+        if (w->due == 0 && prd_track_chosen(b, prd_max(every, 2), i)) {
             prd_track_view_now(t, p, class, horizon, &v);
             prd_track_wait_put(w, &v, extra, extras, horizon);
 
             /* this bin is the first of them */
             w->due--;
-
-            if (PRD_TRACK_FAR > 1) {
-                i = (i / PRD_TRACK_FAR + 1) * PRD_TRACK_FAR - 1;
-            }
         }
+    }
+
+    if (prd_track_chosen(b, every, PRD_TRACK_WAIT)) {
+        memset(&m, 0, sizeof(m));
+        v.ahead = 1;
+        prd_track_view_now(t, p, class, 0, &v);
+        prd_track_view_past(b, 0, &v);
+
+        for (i = 0; i < extras; i++) {
+            prd_track_make_extra(&m, i, extra[i].q[0]);
+        }
+
+        if (prd_track_chosen(b, 4, PRD_TRACK_WAIT + 1)
+            || (b->filled < PRD_TRACK_RING && b->period == 0))
+        {
+            b->period = (uint8_t) prd_track_period(&v);
+            v.period = b->period;
+        }
+
+        prd_track_make(b, p, h, 0, &v, &m);
+        prd_track_score(b, h, 0, &v, &m, y, vote);
     }
 
     b->bin++;
