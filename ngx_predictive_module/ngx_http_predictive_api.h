@@ -85,6 +85,8 @@ void ngx_http_predictive_explain_hex(ngx_http_predictive_api_t *api);
 
 void ngx_http_predictive_outlook_groups(ngx_http_predictive_api_t *api);
 void ngx_http_predictive_outlook_zone(ngx_http_predictive_api_t *api);
+void ngx_http_predictive_outlook_points(ngx_http_predictive_api_t *api,
+    uint32_t slot, uint16_t generation);
 void ngx_http_predictive_outlook_client(ngx_http_predictive_api_t *api,
     uint32_t slot, uint16_t generation);
 

@@ -1008,6 +1008,12 @@ ngx_http_predictive_explain_forecast(ngx_http_predictive_api_t *api,
     ngx_http_predictive_json_float(json, "lower_rps", lower);
     ngx_http_predictive_json_float(json, "upper_rps", upper);
     ngx_http_predictive_json_close(json, '}');
+
+    if (client->slot != PRD_NO_SLOT) {
+        ngx_http_predictive_outlook_points(api, client->slot,
+                        (uint16_t) prd_env_generation(client->envelope));
+    }
+
     ngx_http_predictive_json_close(json, ']');
     ngx_http_predictive_json_close(json, '}');
 }

@@ -224,6 +224,44 @@ ngx_http_predictive_outlook_miss(ngx_http_predictive_json_t *json,
 }
 
 
+/* How good forecasts of clients were, by length of bins and horizon. */
+
+static void
+ngx_http_predictive_outlook_accuracy(ngx_http_predictive_json_t *json,
+    prd_outlook_t *o)
+{
+    double        n;
+    ngx_uint_t    i, k;
+    prd_score_t  *s;
+
+    ngx_http_predictive_json_open(json, "accuracy", '[');
+
+    for (i = 0; i < PRD_TRACK_CLASSES; i++) {
+        for (k = 0; k < PRD_TRACK_HORIZONS; k++) {
+            s = &o->tracks.horizon[i][k].score;
+
+            ngx_http_predictive_json_open(json, NULL, '{');
+            ngx_http_predictive_json_uint(json, "bin_seconds",
+                                          prd_outlook_span_s[i]);
+            ngx_http_predictive_json_uint(json, "horizon_seconds",
+                               prd_outlook_span_s[i] * prd_track_ahead(k));
+            ngx_http_predictive_json_number(json, "forecasts", s->n);
+            ngx_http_predictive_json_float(json, "relative_loss",
+                           prd_score_relative(s, &n) == PRD_OK ? n : NAN);
+            ngx_http_predictive_json_float(json, "wape",
+                           prd_score_wape(s, &n) == PRD_OK ? n : NAN);
+            ngx_http_predictive_json_float(json, "coverage",
+                           prd_score_coverage(s, 2, &n) == PRD_OK ? n : NAN);
+            ngx_http_predictive_json_float(json, "coverage99",
+                           prd_score_coverage(s, 3, &n) == PRD_OK ? n : NAN);
+            ngx_http_predictive_json_close(json, '}');
+        }
+    }
+
+    ngx_http_predictive_json_close(json, ']');
+}
+
+
 /* Members of a zone's object. */
 
 void
@@ -255,6 +293,7 @@ ngx_http_predictive_outlook_zone(ngx_http_predictive_api_t *api)
     }
 
     ngx_http_predictive_json_close(json, '}');
+    ngx_http_predictive_outlook_accuracy(json, o);
 
     miss = ngx_palloc(api->request->pool, NGX_HTTP_PREDICTIVE_OUTLOOK_MISSES
                                           * sizeof(prd_miss_t));
@@ -276,6 +315,71 @@ ngx_http_predictive_outlook_zone(ngx_http_predictive_api_t *api)
     }
 
     ngx_http_predictive_json_close(json, ']');
+}
+
+
+/*
+ * Points of a client's curve.  A lower end is not forecast: it is as far below
+ * the median as the upper one is above it, and not below 0.
+ */
+
+void
+ngx_http_predictive_outlook_points(ngx_http_predictive_api_t *api,
+    uint32_t slot, uint16_t generation)
+{
+    float                        q[PRD_QUANTILES], sure;
+    uint32_t                     s;
+    ngx_uint_t                   i, k;
+    prd_track_t                 *track;
+    prd_tracks_t                *tracks;
+    prd_tracked_t                c;
+    ngx_http_predictive_json_t  *json;
+
+    json = &api->json;
+    tracks = &api->zone->view.outlook.outlook->tracks;
+
+    track = ngx_palloc(api->request->pool, sizeof(prd_track_t));
+    if (track == NULL) {
+        json->failed = 1;
+        return;
+    }
+
+    if (prd_outlook_client(&api->zone->view.outlook, slot, generation, &c)
+        != PRD_OK
+        || prd_outlook_copy_track(&api->zone->view.outlook, &c, track)
+           != PRD_OK)
+    {
+        return;
+    }
+
+    for (i = 0; i < PRD_TRACK_CLASSES; i++) {
+        for (k = 0; k < PRD_TRACK_HORIZONS; k++) {
+
+            if (prd_track_forecast(track, tracks, i, k, NULL, 0, q)
+                != PRD_OK)
+            {
+                continue;
+            }
+
+            s = prd_outlook_span_s[i];
+
+            ngx_http_predictive_json_open(json, NULL, '{');
+            ngx_http_predictive_json_uint(json, "bin_seconds", s);
+            ngx_http_predictive_json_uint(json, "horizon_seconds",
+                                          s * prd_track_ahead(k));
+            ngx_http_predictive_json_float(json, "lower_rps",
+                                     ngx_max(2 * q[0] - q[2], 0) / s);
+            ngx_http_predictive_json_float(json, "middle_rps", q[0] / s);
+            ngx_http_predictive_json_float(json, "upper90_rps", q[1] / s);
+            ngx_http_predictive_json_float(json, "upper_rps", q[2] / s);
+            ngx_http_predictive_json_float(json, "upper99_rps", q[3] / s);
+            ngx_http_predictive_json_float(json, "confidence",
+                     prd_track_explain(track, tracks, i, k, NULL, 0, NULL,
+                                       NULL, &sure)
+                     == PRD_OK ? sure : NAN);
+            ngx_http_predictive_json_close(json, '}');
+        }
+    }
 }
 
 

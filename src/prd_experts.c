@@ -1412,7 +1412,7 @@ prd_track_step(prd_track_t *t, prd_tracks_t *p, unsigned class, float y,
         prd_track_view_now(t, p, class, 0, &v);
         prd_track_view_past(b, 0, &v);
 
-        for (i = 0; i < extras; i++) {
+        for (i = 0; extra && i < extras; i++) {
             prd_track_make_extra(&m, i, extra[i].q[0]);
         }
 

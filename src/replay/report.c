@@ -533,6 +533,48 @@ rpl_text_coverage(const rpl_report_t *r, FILE *f)
 }
 
 
+/* How good the forecasts of clients were, by length of bins and horizon. */
+
+static void
+rpl_text_forecasts(const rpl_report_t *r, FILE *f)
+{
+    double              rel, wape, c95, c99;
+    unsigned            i, k;
+    const prd_score_t  *s;
+
+    if (r->view == NULL
+        || rpl_replay_policy(r->replay)->params.learn == PRD_LEARN_OFF
+        || r->view->outlook.outlook->tracks_used == 0)
+    {
+        return;
+    }
+
+    fprintf(f, "\nForecasts of clients (pinball loss relative to the last"
+            " value, error over demand)\n"
+            "  bins     ahead    forecasts      loss     WAPE  below 95 %%"
+            "  below 99 %%\n");
+
+    for (i = 0; i < PRD_TRACK_CLASSES; i++) {
+        for (k = 0; k < PRD_TRACK_HORIZONS; k++) {
+            s = &r->view->outlook.outlook->tracks.horizon[i][k].score;
+
+            if (prd_score_relative(s, &rel) != PRD_OK
+                || prd_score_wape(s, &wape) != PRD_OK
+                || prd_score_coverage(s, 2, &c95) != PRD_OK
+                || prd_score_coverage(s, 3, &c99) != PRD_OK)
+            {
+                continue;
+            }
+
+            fprintf(f, "  %4u s %6u s %12.0f %9.3f %8.3f %10.2f %% %9.2f %%\n",
+                    prd_outlook_span_s[i],
+                    prd_outlook_span_s[i] * prd_track_ahead(k),
+                    s->n, rel, wape, 100 * c95, 100 * c99);
+        }
+    }
+}
+
+
 static void
 rpl_text_log(const rpl_report_t *r, rpl_numbers_t *n, FILE *f)
 {
@@ -613,6 +655,7 @@ rpl_report_text(const rpl_report_t *r, FILE *f)
         rpl_text_honest(r, &n, f);
         rpl_text_compare(r, &n, f);
         rpl_text_coverage(r, f);
+        rpl_text_forecasts(r, f);
     }
 
     rpl_text_log(r, &n, f);

@@ -413,6 +413,50 @@ rpl_json_coverage(rpl_json_t *j, const rpl_report_t *r)
 
 
 static void
+rpl_json_forecasts(rpl_json_t *j, const rpl_report_t *r)
+{
+    double              n;
+    unsigned            i, k;
+    const prd_score_t  *s;
+
+    rpl_json_open(j, "forecasts", '[');
+
+    for (i = 0; r->view && i < PRD_TRACK_CLASSES; i++) {
+        for (k = 0; k < PRD_TRACK_HORIZONS; k++) {
+            s = &r->view->outlook.outlook->tracks.horizon[i][k].score;
+
+            if (prd_score_relative(s, &n) != PRD_OK) {
+                continue;
+            }
+
+            rpl_json_open(j, NULL, '{');
+            rpl_json_number(j, "bin_seconds", prd_outlook_span_s[i]);
+            rpl_json_number(j, "horizon_seconds",
+                            prd_outlook_span_s[i] * prd_track_ahead(k));
+            rpl_json_number(j, "forecasts", s->n);
+            rpl_json_number(j, "relative_loss", n);
+
+            if (prd_score_wape(s, &n) == PRD_OK) {
+                rpl_json_number(j, "wape", n);
+            }
+
+            if (prd_score_coverage(s, 2, &n) == PRD_OK) {
+                rpl_json_number(j, "coverage95", n);
+            }
+
+            if (prd_score_coverage(s, 3, &n) == PRD_OK) {
+                rpl_json_number(j, "coverage99", n);
+            }
+
+            rpl_json_close(j, '}');
+        }
+    }
+
+    rpl_json_close(j, ']');
+}
+
+
+static void
 rpl_json_log(rpl_json_t *j, const rpl_report_t *r)
 {
     size_t               i;
@@ -531,6 +575,7 @@ rpl_report_json(const rpl_report_t *r, FILE *f)
     rpl_json_close(&j, '}');
 
     rpl_json_coverage(&j, r);
+    rpl_json_forecasts(&j, r);
     rpl_json_log(&j, r);
     rpl_json_zone(&j, r);
     fprintf(f, "\n}\n");
