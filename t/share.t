@@ -213,7 +213,8 @@ my $bound = 40 * (10 + $took + 0.5) + 3 * 40 * 5 / 64 + 3;
 
 cmp_ok($all, '<=', $bound, sprintf "of 1800 requests %d admitted in %.1f s",
        $all, $took);
-cmp_ok($all, '>', 40 * 10 * 0.6, 'most of what there was');
+# half of a full pool is leased at once, the rest from tick to tick
+cmp_ok($all, '>', 40 * 10 * 0.4, 'what was leased at least');
 
 
 # A home dies: its groups move, and learning goes on from the records
