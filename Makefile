@@ -292,7 +292,7 @@ fuzz:
 run:
 	@tools/setup build run
 	+@$(MAKE) all
-	@demo/run
+	@STORE='$(STORE)' demo/run
 
 stop:
 	@demo/stop
@@ -348,6 +348,8 @@ help:
 	@echo "make          the module and the tool, in $(BUILD)/"
 	@echo "make run      a demonstration: installs what it needs, starts it;" \
 	    "make stop"
+	@echo "              STORE=redis: two gateways that share limits," \
+	    "and a Redis"
 	@echo "make test     installs what it needs, builds and tests everything"
 	@echo "make unit     the C tests;  make check: the tests of the module"
 	@echo "make install  DESTDIR=, PREFIX=$(PREFIX)"

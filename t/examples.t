@@ -7,16 +7,21 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
-use PrdTest qw(wait_until slurp);
+BEGIN { $ENV{PRD_TIMEOUT} ||= 300 }
+
+use PrdRedis;
+use PrdTest qw(wait_until slurp spew);
 use Test::More;
+use Time::HiRes qw(time);
 
 
 my $EXAMPLES = "$PrdTest::ROOT/conf-examples";
 
 my %tested = map { $_ => 1 } qw(per-ip api-key login tenants llm-gateway
-                                dry-run);
+                                dry-run shared shared-cluster
+                                shared-sentinel kubernetes);
 
-is_deeply([sort map { m{([^/]+)\.conf$} } glob "$EXAMPLES/*.conf"],
+is_deeply([sort map { m{([^/]+)\.(?:conf|yaml)$} } glob "$EXAMPLES/*"],
           [sort keys %tested], 'all of them');
 
 
@@ -33,8 +38,10 @@ sub application {
 }
 
 
+# Further arguments are [from, to]: what is elsewhere here.
+
 sub example {
-    my ($name) = @_;
+    my ($name, @places) = @_;
 
     my $t = PrdTest->new;
     my $conf = slurp("$EXAMPLES/$name.conf");
@@ -43,19 +50,15 @@ sub example {
 
     my $backend = '127.0.0.1:' . $t->port(9);
 
-    for (["load_module /usr/lib/nginx/modules/"
+    $conf = placed($name, $conf,
+         ["load_module /usr/lib/nginx/modules/"
           . "ngx_http_predictive_module.so;", '%%MODULE%%'],
          ['pid nginx.pid;', 'pid %%DIR%%/nginx.pid;'],
          ['error_log logs/error.log notice;',
           'error_log %%DIR%%/error.log info;'],
          ['worker_processes auto;', 'worker_processes 2;'],
          ['127.0.0.1:8080', '127.0.0.1:%%PORT%%'],
-         ['127.0.0.1:8081', $backend])
-    {
-        my ($from, $to) = @$_;
-
-        $conf =~ s/\Q$from\E/$to/g or die "$name.conf has no \"$from\"\n";
-    }
+         ['127.0.0.1:8081', $backend], @places);
 
     like($conf, qr/^\s*predictive_state\s/m, "$name: keeps what it learns");
     like($conf, qr{-c \$PWD/conf-examples/\Q$name\E\.conf},
@@ -67,6 +70,19 @@ sub example {
     unlike($t->error_log, qr/\[warn\]/, "$name: starts without a warning");
 
     return $t;
+}
+
+
+sub placed {
+    my ($name, $conf, @places) = @_;
+
+    for (@places) {
+        my ($from, $to) = @$_;
+
+        $conf =~ s/\Q$from\E/$to/g or die "$name has no \"$from\"\n";
+    }
+
+    return $conf;
 }
 
 
@@ -271,6 +287,267 @@ sub from { ('X-Forwarded-For' => $_[0]) }
         like($out, qr/^30 requests of 1 client/m, 'dry-run: all of it')
             or diag $out;
     }
+}
+
+
+# Gateways that share a store: what the examples have in common.
+
+my $keeper = PrdTest->new;           # of Redis and of files
+my $secret = PrdRedis::secret_file($keeper, 'secret');
+
+# on a busy machine an answer may take longer than 2 ms
+
+my $patience = 'wait 500ms; timeout 2s;';
+my @secret = ('secret   file:/etc/nginx/predictive.secret;',
+              "secret file:$secret; $patience");
+
+
+# Both are up and know of each other.
+
+sub together {
+    my ($name, $zone, @t) = @_;
+
+    for my $t (@t) {
+        my $here;
+
+        ok(wait_until(20, sub {
+            $here = $t->json('/predictive/status', @{ $t->{api} || [] })
+                    ->{stores}{main};
+
+            $here->{up} && $here->{workers_up} == 2
+        }), "$name: Redis answers") or diag explain $here;
+
+        ok(wait_until(20, sub {
+            $here = $t->json("/predictive/zones/$zone", @{ $t->{api} || [] });
+
+            ($here->{lease}{nodes} || 0) == @t
+        }), "$name: all gateways are seen") or diag explain $here->{lease};
+    }
+}
+
+
+# One client at both gateways by turns, at most MOST at once and RATE further
+# ones a second.
+
+sub one_limit {
+    my ($name, $most, $rate, $t, $u, $uri, %headers) = @_;
+
+    my $start = time;
+    my @n;
+
+    for (1 .. 4) {
+        push @n, flood($_, $most, $uri, %headers) for $t, $u;
+    }
+
+    my ($n, $m) = map { my $i = $_;
+                        my $sum = 0;
+                        $sum += $n[2 * $_ + $i]{200} for 0 .. 3;
+                        $sum } 0, 1;
+    my $bound = $most + $rate * (time - $start) + 1;
+
+    cmp_ok($n + $m, '>=', $most, "$name: a client has its limit");
+    cmp_ok($n + $m, '<=', $bound, "$name: once, not at each gateway")
+        or diag explain \@n;
+}
+
+
+sub quiet {
+    my ($name, @t) = @_;
+
+    for my $t (@t) {
+        is_deeply([$t->log_lines(qr/\[(?:warn|error|crit|alert|emerg)\]
+                                    (?!.*limiting\ requests)/x)], [],
+                  "$name: no complaints");
+    }
+}
+
+
+# shared.conf
+
+{
+    my $redis = PrdRedis->new($keeper, 1);
+    my @t = map { example('shared', \@secret,
+                          ['127.0.0.1:6379', $redis->addr]) } 1, 2;
+
+    together('shared', 'api', @t);
+
+    my @r = map { post($t[$_ % 2], '/login', 'password=good',
+                       from('192.0.2.1')) } 1 .. 8;
+
+    is(join(' ', map { $_->{status} } @r), '200 200 200 200 200 429 429 429',
+       'shared: five logins of two gateways');
+    is(post($t[0], '/login', 'password=good', from('192.0.2.2'))->{status},
+       200, 'shared: another client');
+
+    for my $t (@t) {
+        is(flood($t, 100, '/', 'X-API-Key' => 'abc')->{200}, 100,
+           'shared: while there is room, nobody is refused');
+    }
+
+    quiet('shared', @t);
+
+    # Redis dies: each gateway goes on, and both are one again afterwards
+
+    $redis->kill;
+    is(tally(map { $_->get('/', from('192.0.2.3')) } (@t) x 5)->{200}, 10,
+       'shared: without Redis requests pass');
+
+    is(join(' ', map { post($t[0], '/login', '', from('192.0.2.4'))->{status} }
+                 1 .. 8), '200 200 429 429 429 429 429 429',
+       'shared: and logins have half of the limit');
+
+    $redis->restart;
+    together('shared', 'api', @t);
+    @r = map { post($t[$_ % 2], '/login', '', from('192.0.2.5')) } 1 .. 8;
+    is(tally(@r)->{200}, 5, 'shared: one limit again');
+    $_->stop for @t, $redis;
+}
+
+
+# shared-cluster.conf
+
+{
+    my $name = 'shared-cluster';
+    my $tls = PrdRedis->tls($keeper, clients => 'yes');
+    my $dir = $tls->{dir};
+    my ($acl) = slurp("$EXAMPLES/$name.conf") =~ /ACL SETUSER (.*?)^#$/ms;
+
+    $acl =~ s/\\\n#//g;
+    $acl =~ s/'//g;
+    $acl =~ s/PASSWORD/of_limiter/;
+    like($acl, qr/^limiter on .* \+evalsha .* \+asking$/, "$name: a user");
+
+    my @nodes = PrdRedis->cluster($keeper, 10, replicas => 0, tls => $tls,
+        args => ['--tls-cluster', 'yes', '--user', split ' ', $acl]);
+
+    my $password = PrdRedis::secret_file($keeper, 'password', 'of_limiter');
+
+    my @t = map { example($name, \@secret,
+        (map { ["10.0.0.$_:6379", $nodes[$_ - 1]->addr] } 1 .. 3),
+        ['/etc/nginx/redis.password', $password],
+        ['/etc/nginx/redis-ca.crt', "$dir/ca.crt"],
+        ['/etc/nginx/redis-client', "$dir/client"]) } 1, 2;
+
+    together($name, 'keys', @t);
+    one_limit($name, 10, 1, @t, '/trial/');
+
+    my $passed = 0;
+
+    for my $i (1 .. 20) {
+        $passed += flood($t[$i % 2], 10, '/',
+                         Authorization => "Bearer t$i")->{200};
+    }
+
+    is($passed, 200, "$name: twenty clients within their bursts");
+    is(scalar(grep { $_->{role} eq 'master' && $_->{slots} }
+              @{ $t[0]->json('/predictive/status')->{stores}{main}{servers} }),
+       3, "$name: all nodes are known");
+
+    ok(wait_until(20, sub {
+        !grep { $_->cli('dbsize') !~ /^[1-9]/ } @nodes
+    }), "$name: each has something of it");
+
+    quiet($name, @t);
+
+    is($_->cli('acl', 'log'), '', "$name: the user may do all it has to")
+        for @nodes;
+
+    $_->stop for @t, @nodes;
+}
+
+
+# shared-sentinel.conf
+
+{
+    my $name = 'shared-sentinel';
+    my $word = 'of-all-of-them';
+    my $s = PrdRedis->sentinel($keeper, 30, password => $word,
+        sentinel_password => $word,
+        args => ['--requirepass', $word, '--masterauth', $word]);
+    my @sentinels = @{ $s->{sentinels} };
+    my $password = PrdRedis::secret_file($keeper, 'password', $word);
+
+    my @t = map { example($name, \@secret,
+        (map { ["10.0.0.$_:26379", $sentinels[$_ - 1]->addr] } 1 .. 3),
+        ['/etc/nginx/redis.password', $password]) } 1, 2;
+
+    together($name, 'ip', @t);
+    one_limit($name, 10, 1, @t, '/');
+
+    my ($master) = grep { $_->{role} eq 'master' }
+        @{ $t[0]->json('/predictive/status')->{stores}{main}{servers} };
+
+    is($master->{server}, $s->{master}->addr, "$name: at the master");
+    quiet($name, @t);
+
+    $_->stop for @t, @sentinels, @$s{qw(replica master)};
+}
+
+
+# kubernetes.yaml: its nginx.conf, as the pod has it
+
+{
+    my $name = 'kubernetes';
+    my $redis = PrdRedis->new($keeper, 1);
+    my ($text) = slurp("$EXAMPLES/$name.yaml")
+                 =~ /^  nginx\.conf: \|\n((?:    .*\n|\n)+)/m;
+
+    $text =~ s/^    //mg;
+    like($text, qr/\A\S.*^\}\s*\z/ms, "$name: a configuration in it");
+    unlike($text, qr/\t/, "$name: YAML has no tabs");
+
+    # a Secret's volume: a link to a file that is readable by a group
+
+    my $volume = $keeper->dir . '/volume';
+
+    mkdir $_ for $volume, "$volume/..data";
+    spew("$volume/..data/secret", "of a Secret, thirty-two bytes long\n");
+    chmod 0440, "$volume/..data/secret";
+    symlink '..data/secret', "$volume/secret";
+
+    my @t = map {
+        my $t = PrdTest->new;
+        my $backend = '127.0.0.1:' . $t->port(9);
+
+        mkdir $t->dir . '/cache';
+        chmod 0777, $t->dir . '/cache';
+
+        $t->server(9, \&application);
+        $t->conf(placed($name, $text,
+            ['load_module /usr/lib/nginx/modules/'
+             . 'ngx_http_predictive_module.so;', '%%MODULE%%'],
+            ['/dev/stderr notice', '%%DIR%%/error.log info'],
+            ['/dev/stdout', '%%DIR%%/access.log'],
+            ['/var/cache/nginx', '%%DIR%%/cache'],
+            ['10.96.0.10', '127.0.0.1:%%PORT5%%'],
+            ['10.0.0.0/8', '127.0.0.0/8'],
+            ['redis.default.svc.cluster.local:6379', $redis->addr],
+            ['application.default.svc.cluster.local:8080', $backend],
+            ['file:/etc/nginx/predictive/secret;',
+             "file:$volume/secret; $patience"],
+            ['listen 8080', 'listen 127.0.0.1:%%PORT%%'],
+            ['listen 9145', 'listen 127.0.0.1:%%PORT1%%']))->start;
+
+        $t->{api} = [port => $t->port(1)];
+        unlike($t->error_log, qr/\[warn\]/, "$name: starts without a warning");
+
+        $t;
+    } 1, 2;
+
+    together($name, 'api', @t);
+
+    one_limit($name, 21, 1, @t, '/', 'X-API-Key' => 'abc');
+
+    is($t[0]->request(GET => '/healthz', @{ $t[0]{api} })->{status}, 204,
+       "$name: the probe");
+    like($t[1]->request(GET => '/predictive/metrics', @{ $t[1]{api} })
+         ->{body}, qr/^nginx_predictive_nodes\{zone="api"\} 2$/m,
+         "$name: the metrics");
+    is(tally($t[0]->get('/predictive/status', 'X-API-Key' => 'def'))->{200},
+       1, "$name: on the other port it is the application's");
+    unlike($t[0]->get('/predictive/status', 'X-API-Key' => 'def')->{body},
+           qr/"stores"/, "$name: nothing of ours");
+    quiet($name, @t);
 }
 
 

@@ -6,6 +6,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use PrdRedis;
 use PrdTest qw(slurp spew);
 use POSIX qw(strftime);
 use Test::More;
@@ -16,6 +17,7 @@ my $dir = $t->dir;
 
 mkdir "$dir/logs";           # of an nginx that is not Debian's
 
+my $secret = PrdRedis::secret_file($t, 'secret');
 my $readme = slurp("$PrdTest::ROOT/README.md");
 my @nginx = $readme =~ /^```nginx\n(.*?)^```$/msg;
 my @sh = map { split /\n/, s/\\\n\s*/ /gr } $readme =~ /^```sh\n(.*?)^```$/msg;
@@ -28,7 +30,16 @@ cmp_ok(@sh, '>=', 10, 'commands');
 
 for my $link ($readme =~ /\]\(([^)]+)\)/g) {
     next if $link =~ /^http/;
+
+    my $anchor = $link =~ s/#(.*)// ? $1 : undef;
+
     ok(-e "$PrdTest::ROOT/$link", "$link is there");
+
+    next unless defined $anchor;
+
+    ok(scalar(grep { lc(tr/ /-/r) eq $anchor }
+              slurp("$PrdTest::ROOT/$link") =~ /^#+ (.*)$/mg),
+       "... with $anchor");
 }
 
 
@@ -37,17 +48,26 @@ for my $link ($readme =~ /\]\(([^)]+)\)/g) {
 my $conf;
 
 for my $text (@nginx) {
-    $conf = $text if $text =~ /predictive_zone/;
+    $conf = $text if $text =~ /zone=site/;
 
     my $here = $text;
 
     $here =~ s/^load_module \S+;\n//;
     $here =~ s{/var/lib/nginx/predictive}{%%DIR%%/state};
+    $here =~ s{/etc/nginx/predictive\.secret}{$secret};
     $here =~ s/127\.0\.0\.1:8080/127.0.0.1:%%PORT%%/;
     $here =~ s/127\.0\.0\.1:8081/%%BACKEND_ADDR%%/;
     $here =~ s/(http \{)/$1\n%%BACKEND%%/;
 
     next if $here !~ /\S/;
+
+    if ($text !~ /zone=site/) {
+        my ($exit, $out) = $t->conf_test($here);
+
+        is($exit, 0, 'a configuration') or diag $out;
+        unlike($out, qr/\[warn\]/, 'without a warning');
+        next;
+    }
 
     $t->conf($here)->start;
     unlike($t->error_log, qr/\[warn\]/, 'a configuration without a warning');
