@@ -724,12 +724,28 @@ ngx_http_predictive_lease_batch(ngx_http_predictive_lease_t *lease)
 }
 
 
+/*
+ * A request may still wait for other batches, and must not find in this one
+ * what is another request's by then.
+ */
+
 static void
 ngx_http_predictive_lease_free(ngx_http_predictive_batch_t *batch)
 {
+    ngx_uint_t                    i;
     ngx_http_predictive_lease_t  *lease;
+    ngx_http_predictive_query_t  *q;
 
     lease = batch->zone->lease;
+
+    for (i = 0; i < batch->n; i++) {
+        q = &batch->queries[i];
+
+        if (q->part) {
+            q->part->queries[q->key - 1] = NULL;
+            q->part = NULL;
+        }
+    }
 
     batch->next = lease->free;
     lease->free = batch;
