@@ -286,6 +286,16 @@ ngx_http_predictive_leases_exit(ngx_http_predictive_main_conf_t *pmcf)
             ngx_http_predictive_lease_flush(&lease->flush);
             ngx_http_predictive_redis_flush(zones[i]->store);
         }
+    }
+
+    /* a connection that breaks meanwhile tells all zones of its store */
+
+    for (i = 0; i < pmcf->zones.nelts; i++) {
+        lease = zones[i]->lease;
+
+        if (lease == NULL) {
+            continue;
+        }
 
         if (lease->flush.posted) {
             ngx_delete_posted_event(&lease->flush);
