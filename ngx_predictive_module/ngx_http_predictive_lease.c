@@ -286,6 +286,16 @@ ngx_http_predictive_leases_exit(ngx_http_predictive_main_conf_t *pmcf)
             ngx_http_predictive_lease_flush(&lease->flush);
             ngx_http_predictive_redis_flush(zones[i]->store);
         }
+    }
+
+    /* a connection that breaks meanwhile tells all zones of its store */
+
+    for (i = 0; i < pmcf->zones.nelts; i++) {
+        lease = zones[i]->lease;
+
+        if (lease == NULL) {
+            continue;
+        }
 
         if (lease->flush.posted) {
             ngx_delete_posted_event(&lease->flush);
@@ -724,12 +734,28 @@ ngx_http_predictive_lease_batch(ngx_http_predictive_lease_t *lease)
 }
 
 
+/*
+ * A request may still wait for other batches, and must not find in this one
+ * what is another request's by then.
+ */
+
 static void
 ngx_http_predictive_lease_free(ngx_http_predictive_batch_t *batch)
 {
+    ngx_uint_t                    i;
     ngx_http_predictive_lease_t  *lease;
+    ngx_http_predictive_query_t  *q;
 
     lease = batch->zone->lease;
+
+    for (i = 0; i < batch->n; i++) {
+        q = &batch->queries[i];
+
+        if (q->part) {
+            q->part->queries[q->key - 1] = NULL;
+            q->part = NULL;
+        }
+    }
 
     batch->next = lease->free;
     lease->free = batch;

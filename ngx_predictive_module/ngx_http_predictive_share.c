@@ -1374,18 +1374,23 @@ ngx_http_predictive_share_published(void *data,
             }
         }
 
-    } else {
+        ngx_http_predictive_share_free(x);
+        ngx_http_predictive_share_publish(part);
 
-        /* once more: a record that is published twice is the same record */
+        return;
+    }
 
-        for (i = 0; i < x->n; i++) {
-            ngx_http_predictive_share_changed(part, x->slot[i]);
-        }
+    /*
+     * Once more (a record that is published twice is the same record), but not
+     * before the next turn: where the store is away, that would fail in this
+     * iteration of the event loop, which then had no end.
+     */
+
+    for (i = 0; i < x->n; i++) {
+        ngx_http_predictive_share_changed(part, x->slot[i]);
     }
 
     ngx_http_predictive_share_free(x);
-
-    ngx_http_predictive_share_publish(part);
 }
 
 
