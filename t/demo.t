@@ -17,6 +17,7 @@ my $t = PrdTest->new;
 my $dir = $t->dir . '/demo';
 my $root = $PrdTest::ROOT;
 
+delete $ENV{STORE};
 $ENV{DEMO_DIR} = $dir;
 $ENV{DEMO_PORT} = $t->port(0);
 $ENV{PRD_MODULE} ||= "$root/build/ngx_http_predictive_module.so";
