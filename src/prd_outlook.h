@@ -33,7 +33,7 @@
 #define PRD_OUTLOOK_SHARE    6         /* slots for a record */
 #define PRD_OUTLOOK_LEAST    64        /* records */
 #define PRD_OUTLOOK_BLOCKS   2
-#define PRD_OUTLOOK_TRACKS   20        /* slots for a track */
+#define PRD_OUTLOOK_TRACKS   24        /* slots for a track */
 #define PRD_OUTLOOK_ACTIVE   12
 #define PRD_OUTLOOK_AHEAD    360       /* bins: a pass over all tracks */
 #define PRD_OUTLOOK_PASS     60        /* bins: a pass over all for groups */
