@@ -40,9 +40,11 @@ one() {
         thread)   perl "$here/thread.pl" "$bin" "$@" ;;
         limits)   "$bin/limits" "$@" && perl "$here/limits.pl" ;;
         shield)   perl "$here/shield.pl" "$@" ;;
+        soak)     perl "$here/soak.pl" "$@" ;;
         *)
             echo "usage: $0 [poison|frog|newcomer|farm [TRACE]|closing|decide|" \
-                 "front|lease|replay|thread|limits|shield TRACE.lab]" >&2
+                 "front|lease|replay|thread|limits|shield TRACE.lab|" \
+                 "soak [REQUESTS]]" >&2
             exit 2
             ;;
     esac

@@ -163,7 +163,6 @@ sub load {
 }
 
 
-my %done;
 my @loads = map { "$dir/load-$_" } 1 .. $jobs;
 
 for my $job (1 .. $jobs) {

@@ -651,8 +651,12 @@ ngx_http_predictive_store_abandon(ngx_http_predictive_ctx_t *ctx)
             part->queries[k] = NULL;
             q->part = NULL;
 
-            q->waiting = 0;
-            q->batch->zone->lease->parked--;
+            /* or decided without an answer, which may yet come */
+
+            if (q->waiting) {
+                q->waiting = 0;
+                q->batch->zone->lease->parked--;
+            }
         }
     }
 

@@ -23,11 +23,16 @@ my $slow = $PrdTest::SLOW;
 my $wait = 3000 * $slow;
 my $patience = 20000 * $slow;
 
-my $stores = join '', map { <<"END" } ['a', $a->port], ['b', $b->port];
+# c is a's server with less patience
+
+my @stores = (['a', $a->port, $wait], ['b', $b->port, $wait],
+              ['c', $a->port, 100]);
+
+my $stores = join '', map { <<"END" } @stores;
 predictive_store $_->[0] {
     server 127.0.0.1:$_->[1];
     secret file:$secret;
-    wait ${wait}ms;
+    wait $_->[2]ms;
     timeout ${patience}ms;
 }
 
@@ -40,6 +45,8 @@ server {
     listen 127.0.0.1:%%PORT%%;
 
     location = /both { predictive zone=a nodelay; predictive zone=b nodelay;
+                       empty_gif; }
+    location = /late { predictive zone=c nodelay; predictive zone=b nodelay;
                        empty_gif; }
     location = /a { predictive zone=a nodelay; empty_gif; }
     location = /n { empty_gif; }
@@ -125,6 +132,24 @@ $_->thaw for $a, $b;
 is($d->response('GET')->{status}, 200, 'answered, though the other is gone');
 cmp_ok(time - $start, '<', $wait / 1000, 'and at once');
 is_deeply([$t->worker_pids], [$worker], 'the worker is the same');
+
+
+# ... when it waits for one no longer, and for the other still
+
+ok(in_touch(), 'in touch once more');
+is($t->get('/late?k=z')->{status}, 200, 'with all');
+
+$_->freeze for $a, $b;
+
+$c = $t->connect;
+$c->send($c->format(GET => '/late?k=z'));
+
+ok(wait_until(5, sub { $t->json('/zones/c')->{lease_away} > 0 }),
+   'one is not waited for');
+$c->close;
+$t->get('/n') for 1 .. 3;
+
+$_->thaw for $a, $b;
 
 # nothing is counted as parked that is not: a worker that is to exit does
 

@@ -34,7 +34,7 @@ my $redis = PrdRedis->new($na, 1);
 my @ring = PrdRedis->cluster($na, 20, masters => 3, replicas => 1);
 my $secret = PrdRedis::secret_file($na, 'secret');
 
-# 40 clients per 64k: slots are taken away from clients all the time
+# in 64k: slots are taken away from clients all the time
 
 my $zones = join '', map { <<"END" } qw(one ring);
 predictive_zone \$http_x_key zone=$_-lease:1m rate=${rate}r/s burst=$burst
