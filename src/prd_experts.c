@@ -25,15 +25,16 @@
 #define TRACK_FADE       0.98f      /* of own losses */
 #define TRACK_OWN        64.0f      /* own losses are kept in 1/64 ... */
 #define TRACK_POOLED     10.0f      /* and weigh as this many pooled ones */
-#define TRACK_NEAR       1.0f       /* what near says of far */
-#define TRACK_LOSS_MAX   2.0f
+#define TRACK_NEAR       0.3f       /* what near says of far */
+#define TRACK_LOSS_MAX   1.0f
+#define TRACK_ERROR_MAX  100.0f
 #define TRACK_KNOWN      60         /* votes that make a table */
 #define TRACK_FIRST      16         /* votes; before, the prior stands */
 #define TRACK_VOTES      5000       /* then tables are halved */
 #define TRACK_YOUNG      12         /* bins */
 #define TRACK_WIDTH      0.005f     /* last step of a state's width ... */
 #define TRACK_WIDTH_ALL  0.003f     /* of that of all ... */
-#define TRACK_SHIFT      0.03f      /* and of a client's, e-folds */
+#define TRACK_SHIFT      0.015f      /* and of a client's, e-folds */
 #define TRACK_SHIFT_ONE  64.0f
 #define TRACK_WHOLE      1e6f       /* quantiles below are whole */
 #define TRACK_RECENT     24
@@ -953,7 +954,7 @@ prd_track_score_own(prd_track_bins_t *b, unsigned far, unsigned part,
 
 
 static void
-prd_track_score_pooled(prd_track_state_t *s,
+prd_track_score_pooled(prd_track_state_t *s, float error,
     float loss[PRD_QUANTILES][PRD_EXPERTS])
 {
     float     a;
@@ -961,6 +962,7 @@ prd_track_score_pooled(prd_track_state_t *s,
 
     s->votes = prd_min(s->votes + 1, 500.0f);
     a = 1 / s->votes;
+    s->error += a * (error - s->error);
 
     for (part = 0; part < PRD_QUANTILES; part++) {
         for (e = 0; e < PRD_EXPERTS; e++) {
@@ -1022,7 +1024,7 @@ prd_track_score(prd_track_bins_t *b, prd_track_horizon_t *h,
     unsigned horizon, const prd_track_view_t *v, const prd_track_made_t *m,
     float y, int vote)
 {
-    float     loss[PRD_QUANTILES][PRD_EXPERTS], l, k, mean, d, z;
+    float     loss[PRD_QUANTILES][PRD_EXPERTS], l, k, mean, d, z, error, unit;
     unsigned  e, i, c, n, idle;
 
     static const float  share[PRD_QUANTILES] = {
@@ -1030,10 +1032,17 @@ prd_track_score(prd_track_bins_t *b, prd_track_horizon_t *h,
         0.25f / 0.55f, 0.25f / 0.45f, 0.25f / 0.3f, 0.25f / 0.18f
     };
 
+    /* what is far, or in an unruly state, is further off anyway */
+
+    unit = b->scale * prd_max(prd_track_weights(h->state, v->state)->error,
+                              1.0f);
+    error = fabsf(y - m->out[0]) / b->scale;
+    error = prd_min(error, TRACK_ERROR_MAX);
+
     for (e = 0; e < PRD_EXPERTS; e++) {
         for (i = 0; i < PRD_QUANTILES; i++) {
             l = prd_pinball(prd_track_levels[i], y, m->q[e][i]) * share[i]
-                / b->scale;
+                / unit;
             loss[i][e] = m->said[e] ? prd_min(l, TRACK_LOSS_MAX) : 0;
         }
     }
@@ -1063,9 +1072,9 @@ prd_track_score(prd_track_bins_t *b, prd_track_horizon_t *h,
 
     idle = PRD_TRACK_IDLE + v->coarse;
 
-    prd_track_score_pooled(&h->state[v->state], loss);
-    prd_track_score_pooled(&h->state[idle], loss);
-    prd_track_score_pooled(&h->state[PRD_TRACK_ALL], loss);
+    prd_track_score_pooled(&h->state[v->state], error, loss);
+    prd_track_score_pooled(&h->state[idle], error, loss);
+    prd_track_score_pooled(&h->state[PRD_TRACK_ALL], error, loss);
 
     for (e = 0; e < PRD_EXPERT_LOCATIONS; e++) {
         d = y - v->at[e];

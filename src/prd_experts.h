@@ -168,6 +168,7 @@ typedef struct {
 
 typedef struct {
     float             votes;
+    float             error;               /* mean |error| over the scale */
     float             loss[PRD_QUANTILES][PRD_EXPERTS];
     float             width[PRD_QUANTILES - 1];    /* e-folds */
 } prd_track_state_t;
