@@ -1320,23 +1320,23 @@ prd_lease_due(prd_view_t *view, const prd_policy_t *policy,
 
 
 /*
- * Tokens to have in hand for a key of this pace: what it needs until a renewal
+ * Tokens to have in hand for a key of this pace, 1/1000 token a second: what it needs until a renewal
  * has surely come, and a few more, since requests come in no even order.  Who
  * comes less than every seven seconds is asked for each time.
  */
 
 static uint32_t
-prd_lease_want(uint32_t pace, uint32_t held, uint32_t quantum)
+prd_lease_want(uint32_t pace, uint32_t held, uint32_t quantum, uint32_t unit)
 {
     uint64_t  n;
 
     quantum = quantum ? quantum : 1;
 
-    if ((uint64_t) pace * 20 < (uint64_t) quantum * 3) {
+    if ((uint64_t) pace * 20 * unit < (uint64_t) quantum * 3 * PRD_MILLI) {
         return 0;
     }
 
-    n = (uint64_t) pace * PRD_LEASE_AHEAD_S
+    n = (uint64_t) pace * PRD_LEASE_AHEAD_S * unit / PRD_MILLI
         + (uint64_t) quantum * PRD_LEASE_SPARE;
     n += quantum - 1;
     n -= n % quantum;
@@ -1349,11 +1349,12 @@ prd_lease_want(uint32_t pace, uint32_t held, uint32_t quantum)
 /* How long a key of this pace may leave its tokens alone. */
 
 static uint32_t
-prd_lease_idle(uint32_t pace, uint32_t quantum)
+prd_lease_idle(uint32_t pace, uint32_t quantum, uint32_t unit)
 {
     uint64_t  ms;
 
-    ms = pace ? (uint64_t) quantum * 7000 / pace : PRD_LEASE_IDLE_MS;
+    ms = pace ? (uint64_t) quantum * PRD_MILLI / unit * 7000 / pace
+              : PRD_LEASE_IDLE_MS;
     ms = prd_max(ms, PRD_LEASE_IDLE_MS);
 
     return (uint32_t) prd_min(ms, PRD_LEASE_IDLE_MOST);
@@ -1392,7 +1393,8 @@ prd_lease_fill(prd_view_t *view, const prd_due_t *due, uint32_t cost,
         dt = prd_word_ms(was) ? prd_elapsed(prd_word_ms(was), now_ms) : 0;
         dt = prd_min(dt, 3600 * 1000);
         pace = prd_word_level(was);
-        pace += (((int64_t) (work >> 32) + cost) * 1000 - pace * (int64_t) dt)
+        pace += (((int64_t) (work >> 32) + cost) * 1000
+                 * (PRD_MILLI / view->table.unit) - pace * (int64_t) dt)
                 / (int64_t) (dt + PRD_LEASE_TAU_MS);
         pace = prd_max(pace, 0);
         pace = prd_min(pace, INT32_MAX);
@@ -1454,7 +1456,8 @@ prd_lease_ask(prd_view_t *view, const prd_policy_t *policy,
         held = prd_lease_in_hand(l, ask->now_ms);
         pace = prd_word_level(prd_lease_load(&l->pace));
 
-        req->want = prd_lease_want(pace, held, due.quantum);
+        req->want = prd_lease_want(pace, held, due.quantum,
+                                   view->table.unit);
 
         if (req->want) {
             req->flags |= PRD_LEASE_F_WANT;
@@ -1768,7 +1771,7 @@ prd_lease_keep(prd_view_t *view, prd_due_t *due, uint32_t now_ms)
     if (prd_word_level(held)) {
         idle = prd_elapsed(prd_word_ms(held), now_ms);
         limit = prd_lease_idle(prd_word_level(prd_lease_load(&l->pace)),
-                               due->quantum);
+                               due->quantum, view->table.unit);
         limit = limit > idle ? limit - idle : 1;
         ms = prd_min(ms, limit);
     }
@@ -1843,7 +1846,8 @@ prd_lease_tick(prd_view_t *view, prd_due_t *due, uint32_t now_ms,
 
     if (have && (leaving
                  || idle >= (tight ? PRD_LEASE_TIGHT_MS
-                                   : prd_lease_idle(pace, due->quantum))))
+                                   : prd_lease_idle(pace, due->quantum,
+                                                    view->table.unit))))
     {
         if (atomic_compare_exchange_strong_explicit(&l->held, &held,
                 prd_word(prd_word_ms(held), 0),
@@ -1876,7 +1880,8 @@ prd_lease_tick(prd_view_t *view, prd_due_t *due, uint32_t now_ms,
 
     if (want) {
         pace = prd_word_level(prd_lease_load(&l->pace));
-        req->want = prd_lease_want(pace, have, due->quantum);
+        req->want = prd_lease_want(pace, have, due->quantum,
+                                   view->table.unit);
         req->flags = req->want ? PRD_LEASE_F_WANT : 0;
     }
 

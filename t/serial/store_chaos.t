@@ -219,7 +219,7 @@ sub in_touch {
     for my $t (@nodes) {
         my $row = 0;
 
-        ok(wait_until(20, sub {
+        ok(wait_until(45, sub {
             my $before = away($t, $store);
 
             $t->get("/$store/exact", 'X-Key' => 't' . rand) for 1 .. 4;
