@@ -1320,7 +1320,8 @@ prd_lease_due(prd_view_t *view, const prd_policy_t *policy,
 
 
 /*
- * Tokens to have in hand for a key of this pace, 1/1000 token a second: what it needs until a renewal
+ * Tokens to have in hand for a key of this pace, 1/1000 token a second: what
+ * it needs until a renewal
  * has surely come, and a few more, since requests come in no even order.  Who
  * comes less than every seven seconds is asked for each time.
  */
