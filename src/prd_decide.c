@@ -349,19 +349,8 @@ static inline void
 prd_decide_class(prd_view_t *view, uint32_t class_, uint32_t trust,
     uint32_t cost)
 {
-    uint64_t           n;
-    _Atomic uint64_t  *p;
-
-    p = &view->worker->class_[class_];
-    n = (uint64_t) cost * (PRD_TRUSTS - trust);
-
-    if (view->shared) {
-        atomic_fetch_add_explicit(p, n, memory_order_relaxed);
-        return;
-    }
-
-    atomic_store_explicit(p, atomic_load_explicit(p, memory_order_relaxed) + n,
-                          memory_order_relaxed);
+    prd_zone_sum_add(view, &view->worker->class_[class_],
+                     (uint64_t) cost * (PRD_TRUSTS - trust));
 }
 
 
@@ -836,12 +825,10 @@ prd_decide_asked(prd_view_t *view, const prd_ask_t *ask,
 static void
 prd_decide_class_cost(prd_view_t *view, uint32_t class_, uint32_t cost)
 {
-    _Atomic uint64_t  *p;
+    prd_worker_t  *w = view->worker;
 
-    p = &view->worker->class_cost[class_];
-    atomic_fetch_add_explicit(p, cost, memory_order_relaxed);
-    p = &view->worker->class_n[class_];
-    atomic_fetch_add_explicit(p, 1, memory_order_relaxed);
+    prd_zone_sum_add(view, &w->class_cost[class_], cost);
+    prd_zone_sum_add(view, &w->class_n[class_], 1);
 }
 
 

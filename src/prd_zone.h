@@ -319,11 +319,11 @@ prd_zone_sum(const prd_zone_t *zone, size_t offset)
 }
 
 
-static inline void
-prd_zone_add(prd_view_t *view, prd_counter_e c, uint64_t n)
-{
-    _Atomic uint64_t  *p = &view->worker->count[c];
+/* Adds to a sum of view->worker, which is ours unless it is shared. */
 
+static inline void
+prd_zone_sum_add(prd_view_t *view, _Atomic uint64_t *p, uint64_t n)
+{
     if (view->shared) {
         atomic_fetch_add_explicit(p, n, memory_order_relaxed);
         return;
@@ -331,6 +331,13 @@ prd_zone_add(prd_view_t *view, prd_counter_e c, uint64_t n)
 
     atomic_store_explicit(p, atomic_load_explicit(p, memory_order_relaxed) + n,
                           memory_order_relaxed);
+}
+
+
+static inline void
+prd_zone_add(prd_view_t *view, prd_counter_e c, uint64_t n)
+{
+    prd_zone_sum_add(view, &view->worker->count[c], n);
 }
 
 
