@@ -466,7 +466,7 @@ static void
 prd_learned_rate(prd_learned_t *l, const prd_pooled_t *p,
     const prd_envelope_terms_t *t, double now_s)
 {
-    float  r, near, hour, hours;
+    float  r, near, hour, hours, count;
 
     r = l->cap_rate;
     near = (float) prd_learned_forecast(l, p, t, now_s);
@@ -486,9 +486,12 @@ prd_learned_rate(prd_learned_t *l, const prd_pooled_t *p,
          */
 
         if (!t->learning) {
+            /* what is counted already was of an hour that has ended */
+
+            count = l->counted ? 0 : l->count;
             hours = l->hours - l->counted;
             hour *= 1 + PRD_NEAR_HOURS / hours;
-            near = prd_min(near, prd_max(hour - l->count, 0.0f)
+            near = prd_min(near, prd_max(hour - count, 0.0f)
                                  / (float) t->horizon_s);
         }
     }
