@@ -998,17 +998,36 @@ ngx_http_predictive_cpu_ns(void)
 }
 
 
+/* Nights and weekends are those of this host.  nginx's time is not ours. */
+
+static int32_t
+ngx_http_predictive_offset_s(time_t now)
+{
+#if (NGX_HAVE_GMTOFF)
+    struct tm  tm;
+
+    if (localtime_r(&now, &tm) != NULL) {
+        return (int32_t) tm.tm_gmtoff;
+    }
+#endif
+
+    return 0;
+}
+
+
 static void
 ngx_http_predictive_round(ngx_http_predictive_worker_t *w,
     struct timespec *now)
 {
     double                        now_s;
+    int32_t                       offset_s;
     uint64_t                      began;
     prd_rc_t                      rc;
     ngx_uint_t                    i;
     ngx_http_predictive_zone_t  **zones;
 
     now_s = (double) now->tv_sec + (double) now->tv_nsec / 1e9;
+    offset_s = ngx_http_predictive_offset_s(now->tv_sec);
     began = ngx_http_predictive_cpu_ns();
     zones = w->pmcf->zones.elts;
 
@@ -1023,6 +1042,8 @@ ngx_http_predictive_round(ngx_http_predictive_worker_t *w,
         }
 
         (void) pthread_mutex_lock(&w->learning);
+
+        zones[i]->forecaster->outlook.offset_s = offset_s;
 
         rc = prd_forecaster_round(zones[i]->forecaster, &zones[i]->view,
                                   &zones[i]->policy, now_s,
