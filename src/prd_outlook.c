@@ -139,6 +139,15 @@ prd_outlook_end(prd_tracked_t *c)
 }
 
 
+/* Bins since a record's client was here; a clock that stepped back: none. */
+
+static uint32_t
+prd_outlook_idle(const prd_tracked_t *c, uint32_t now)
+{
+    return now > c->bin ? now - c->bin : 0;
+}
+
+
 /*
  * Who knows whether a record's client is still in its slot is the caller, who
  * sees the table; here it is told by idle times alone.
@@ -167,12 +176,12 @@ prd_outlook_take(prd_outlook_view_t *v, const prd_outlook_bin_t *bin)
             o->hand = o->hand + 1 < v->clients ? o->hand + 1 : 0;
             c = &v->client[o->hand];
 
-            if (c->tag == 0 || c->bin > now) {
+            if (c->tag == 0) {
                 victim = c;
                 break;
             }
 
-            idle = now - c->bin;
+            idle = prd_outlook_idle(c, now);
 
             if (idle >= (c->known ? PRD_OUTLOOK_IDLE_LONG : PRD_OUTLOOK_IDLE)
                 && idle > least)
@@ -229,6 +238,26 @@ prd_outlook_class(uint32_t horizon_s)
 }
 
 
+/*
+ * The record that a track belongs to, or NULL: both name each other, but for
+ * a thread that was killed just between.
+ */
+
+static prd_tracked_t *
+prd_outlook_owner(prd_outlook_view_t *v, const prd_outlook_track_t *t)
+{
+    prd_tracked_t  *c;
+
+    if (t->owner == 0 || t->owner > v->clients) {
+        return NULL;
+    }
+
+    c = &v->client[t->owner - 1];
+
+    return c->tag && c->track == (uint32_t) (t - v->track) + 1 ? c : NULL;
+}
+
+
 /* A track for a record that has none; whoever loses one asked for less. */
 
 static void
@@ -252,13 +281,13 @@ prd_outlook_earn(prd_outlook_view_t *v, prd_tracked_t *c)
                              ? o->tracks_hand + 1 : 0;
             t = &v->track[o->tracks_hand];
 
-            if (t->owner == 0) {
+            other = prd_outlook_owner(v, t);
+
+            if (other == NULL) {
                 break;
             }
 
-            other = &v->client[t->owner - 1];
-
-            if (c->bin - other->bin > PRD_OUTLOOK_IDLE_LONG
+            if (prd_outlook_idle(other, c->bin) > PRD_OUTLOOK_IDLE_LONG
                 || (c->known
                     && c->habit.count > 4 * (other->habit.count + 1)))
             {
@@ -384,12 +413,12 @@ prd_outlook_look_ahead(prd_outlook_view_t *v, uint64_t end_s,
         }
 
         t = &v->track[o->tracks_at++];
+        c = prd_outlook_owner(v, t);
 
-        if (t->owner == 0 || t->owner > v->clients) {
+        if (c == NULL) {
             continue;
         }
 
-        c = &v->client[t->owner - 1];
         last = t->track.bins[PRD_OUTLOOK_HOURS].bin;
 
         /* who was here in this hour is looked after at its requests */
@@ -722,6 +751,7 @@ prd_outlook_close(prd_outlook_view_t *v, prd_outlook_work_t *w,
     prd_outlook_t  *o;
 
     o = v->outlook;
+    o->tracks.offset_s = w->offset_s;
 
     /* the bin that is over may be the first one of a longer one */
 
@@ -778,6 +808,17 @@ prd_outlook_step(prd_outlook_view_t *v, prd_outlook_work_t *w,
     prd_outlook_t  *o;
 
     o = v->outlook;
+
+    /* what the rings hold was drained by whoever forecast before us */
+
+    if (!w->begun) {
+        for (i = 0; i < PRD_OUTLOOK_RINGS; i++) {
+            w->tail[i] = atomic_load_explicit(&o->ring[i].head,
+                                              memory_order_acquire);
+        }
+
+        w->begun = 1;
+    }
 
     if (w->loads == o->loads
         && prd_group_step(&o->groups, &w->work, now_s, learning) != PRD_EAGAIN)
@@ -892,8 +933,14 @@ prd_outlook_copy_track(const prd_outlook_view_t *v, const prd_tracked_t *c,
         mine = &v->client[t->owner - 1];
         seq = atomic_load_explicit(&mine->seq, memory_order_acquire);
 
-        if ((seq & 1) || mine->tag != c->tag) {
+        if (seq & 1) {
             continue;
+        }
+
+        /* a track is given away after its owner has said so */
+
+        if (mine->tag != c->tag || mine->track != c->track) {
+            return PRD_DECLINED;
         }
 
         memcpy(track, &t->track, sizeof(prd_track_t));
@@ -1007,7 +1054,6 @@ prd_outlook_give(prd_outlook_view_t *v, const prd_tracked_t *c,
     mine->seq = seq;
     mine->slot = slot;
     mine->generation = generation;
-    mine->refused = 0;
     mine->track = 0;
     mine->ahead = 0;
 

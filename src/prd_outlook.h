@@ -167,6 +167,7 @@ typedef struct {
     uint32_t           loads;
     uint32_t           running;        /* 1: a pass is under way */
     int32_t            offset_s;       /* of local time from UTC; the caller's */
+    uint32_t           begun;          /* 1: tails are where the rings were */
     uint32_t           turn;
     uint32_t           tail[PRD_OUTLOOK_RINGS];
     prd_group_work_t   work;
@@ -261,7 +262,8 @@ unsigned prd_outlook_group(const prd_outlook_view_t *v, uint32_t slot,
 
 /*
  * A record for a file and back.  Which client it belongs to is the tag; in
- * which slot that is now, prd_outlook_give() is told.  PRD_ECORRUPT: it holds
+ * which slot that is now, and what was refused there (c->refused), the caller
+ * of prd_outlook_give() says.  PRD_ECORRUPT: it holds
  * what no record does, and *c stays.  PRD_EFULL: there is no record left.
  */
 void prd_outlook_pack(const prd_tracked_t *c, uint8_t *p);

@@ -1150,6 +1150,9 @@ prd_profile_read_outlook(prd_profile_t *f, prd_view_t *view)
             slot = prd_table_find(&view->table, c.tag);
 
             if (slot != PRD_NO_SLOT) {
+                c.refused = atomic_load_explicit(
+                                &view->table.entries[slot].refused,
+                                memory_order_relaxed);
                 (void) prd_outlook_give(&view->outlook, &c, slot,
                     (uint16_t) prd_env_generation(atomic_load_explicit(
                         &view->table.entries[slot].envelope,
@@ -1641,6 +1644,9 @@ prd_profile_copy_outlook(const prd_view_t *from, prd_view_t *to)
         prd_outlook_pack(&c, buf);
 
         if (prd_outlook_unpack(&sane, buf) == PRD_OK) {
+            sane.refused = atomic_load_explicit(
+                               &to->table.entries[slot].refused,
+                               memory_order_relaxed);
             (void) prd_outlook_give(&to->outlook, &sane, slot,
                 (uint16_t) prd_env_generation(atomic_load_explicit(
                     &to->table.entries[slot].envelope,
