@@ -347,13 +347,13 @@ typedef struct {
     const prd_policy_t          *policy;
     const prd_envelope_terms_t  *terms;
     double                       now_s;
-} prd_forecaster_ballot_t;
+} prd_forecaster_pass_t;
 
 
 static int
 prd_forecaster_group_vote(void *data, uint32_t slot)
 {
-    prd_forecaster_ballot_t  *b = data;
+    prd_forecaster_pass_t  *b = data;
 
     return prd_forecaster_vote(&b->forecaster->groups,
                atomic_load_explicit(&b->view->table.entries[slot].parent,
@@ -370,7 +370,7 @@ prd_forecaster_ahead(void *data, uint32_t slot, uint16_t generation,
     prd_entry_t              *e;
     prd_learned_t            *l;
     prd_envelope_terms_t      t;
-    prd_forecaster_ballot_t  *b = data;
+    prd_forecaster_pass_t  *b = data;
 
     e = &b->view->table.entries[slot];
     l = &b->view->learned[slot];
@@ -400,7 +400,7 @@ prd_forecaster_outlook(prd_forecaster_t *f, prd_view_t *view,
     uint32_t                  i;
     uint64_t                  cost, n;
     prd_zone_t               *zone;
-    prd_forecaster_ballot_t   ballot;
+    prd_forecaster_pass_t     ballot;
 
     zone = view->zone;
     ballot.forecaster = f;
@@ -690,7 +690,6 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
         }
 
         l->count = prd_min(l->count + (float) count, 1e13f);
-
 
         if (missed) {
             miss.tag = tag;
