@@ -60,9 +60,11 @@ struct ngx_http_predictive_crew_s {
     int64_t                         ahead_s;     /* its clock, of ours */
     ngx_msec_t                      asked;
     ngx_msec_t                      heard;
+    ngx_msec_t                      met;         /* the first answer */
     ngx_http_predictive_call_t     *call;
     unsigned                        known:1;     /* heard of, lately */
     unsigned                        once:1;      /* asked at all */
+    unsigned                        early:1;     /* others may be starting */
 };
 
 
@@ -746,6 +748,16 @@ ngx_http_predictive_share_lived(void *data,
     crew->nodes = nodes;
     crew->ahead_s = (int64_t) now_s - (int64_t) ngx_time();
     crew->heard = ngx_current_msec;
+
+    if (crew->met == 0) {
+        crew->met = ngx_current_msec;
+        crew->early = 1;
+    }
+
+    if (ngx_current_msec - crew->met >= NGX_HTTP_PREDICTIVE_LOST) {
+        crew->early = 0;
+    }
+
     crew->known = 1;
 
     ngx_http_predictive_share_nodes(crew);
@@ -755,6 +767,7 @@ ngx_http_predictive_share_lived(void *data,
 static void
 ngx_http_predictive_share_nodes(ngx_http_predictive_crew_t *crew)
 {
+    uint32_t                         n;
     uint64_t                         homes;
     ngx_uint_t                       i;
     ngx_http_predictive_part_of_t  **parts;
@@ -780,12 +793,20 @@ ngx_http_predictive_share_nodes(ngx_http_predictive_crew_t *crew)
         atomic_store(&parts[i]->zone->forecaster->away, ~homes);
         parts[i]->todo &= homes;
 
-        /* a store that is away: as many as there were */
+        /*
+         * A store that is away: as many as there were.  Of gateways that are
+         * started together the first would believe to be alone.
+         */
 
         if (crew->known) {
-            atomic_store(&parts[i]->zone->view.zone->nodes, crew->nodes.n);
-            atomic_store(&parts[i]->zone->view.zone->pool_share.nodes,
-                         crew->nodes.n);
+            n = crew->nodes.n;
+
+            if (crew->early) {
+                n = ngx_max(n, (uint32_t) crew->store->nodes);
+            }
+
+            atomic_store(&parts[i]->zone->view.zone->nodes, n);
+            atomic_store(&parts[i]->zone->view.zone->pool_share.nodes, n);
         }
     }
 }
