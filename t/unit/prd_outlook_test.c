@@ -512,6 +512,31 @@ orphans(void)
 
     is_int(pairs(), v.tracks, "and is earned by the next one");
 
+    /* a record names a track that is another's by now */
+
+    mine = v.client[10].track;
+    v.client[11].track = mine;
+
+    is_int(prd_outlook_client(&v, 11, 7, &c), PRD_OK, "it says that it has");
+    is_int(prd_outlook_copy_track(&v, &c, &track), PRD_DECLINED,
+           "but it has none");
+
+    (void) count(10, 20, LAB_S + 3600 * (h + 2), 5);
+    (void) count(11, 5000, LAB_S + 3600 * (h + 2), 5);
+    is_int(v.track[mine - 1].sum[2], 20, "and adds nothing to it");
+    ok(v.client[11].track != mine, "nor goes on to name it");
+
+    v.client[12].track = mine;
+    atomic_store(&tags[12], 0);
+
+    for (s = 0; s <= PRD_OUTLOOK_PASS + 1; s++) {
+        prd_outlook_close(&v, &w, 1, LAB_S + 3600 * (h + 2) + 10 * s, 0,
+                          everybody, NULL);
+    }
+
+    is_int(prd_outlook_client(&v, 12, 7, &c), PRD_DECLINED, "it is forgotten");
+    is_int(v.track[mine - 1].owner, 11, "the track stays with its owner");
+
     end();
 }
 
