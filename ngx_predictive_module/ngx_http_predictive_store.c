@@ -86,19 +86,13 @@ static char *ngx_http_predictive_store_password(ngx_conf_t *cf,
 static char *ngx_http_predictive_store_prefix(ngx_conf_t *cf,
     ngx_http_predictive_store_block_t *block, ngx_str_t *value, void *field,
     uint64_t min, uint64_t max);
-static char *ngx_http_predictive_store_mode(ngx_conf_t *cf,
-    ngx_http_predictive_store_block_t *block, ngx_str_t *value, void *field,
-    uint64_t min, uint64_t max);
-static char *ngx_http_predictive_store_on_error(ngx_conf_t *cf,
+static char *ngx_http_predictive_store_word(ngx_conf_t *cf,
     ngx_http_predictive_store_block_t *block, ngx_str_t *value, void *field,
     uint64_t min, uint64_t max);
 static char *ngx_http_predictive_store_time(ngx_conf_t *cf,
     ngx_http_predictive_store_block_t *block, ngx_str_t *value, void *field,
     uint64_t min, uint64_t max);
 static char *ngx_http_predictive_store_number(ngx_conf_t *cf,
-    ngx_http_predictive_store_block_t *block, ngx_str_t *value, void *field,
-    uint64_t min, uint64_t max);
-static char *ngx_http_predictive_store_flag(ngx_conf_t *cf,
     ngx_http_predictive_store_block_t *block, ngx_str_t *value, void *field,
     uint64_t min, uint64_t max);
 
@@ -136,6 +130,11 @@ static const char  *ngx_http_predictive_on_errors[] = {
 };
 
 
+static const char  *ngx_http_predictive_flags[] = {
+    "off", "on", NULL
+};
+
+
 static const char  *ngx_http_predictive_states[] = {
     "closed", "resolving", "connecting", "handshake", "setup", "ready"
 };
@@ -160,7 +159,7 @@ static ngx_http_predictive_store_line_t  ngx_http_predictive_store_lines[] = {
     { ngx_string("server"), ngx_http_predictive_store_server,
       ngx_http_predictive_field(servers), 0, 0 },
 
-    { ngx_string("mode"), ngx_http_predictive_store_mode,
+    { ngx_string("mode"), ngx_http_predictive_store_word,
       ngx_http_predictive_block(mode), 0, 0 },
 
     { ngx_string("master"), ngx_http_predictive_store_string,
@@ -193,13 +192,13 @@ static ngx_http_predictive_store_line_t  ngx_http_predictive_store_lines[] = {
     { ngx_string("wait"), ngx_http_predictive_store_time,
       ngx_http_predictive_field(wait), 1, 10000 },
 
-    { ngx_string("on_error"), ngx_http_predictive_store_on_error,
+    { ngx_string("on_error"), ngx_http_predictive_store_word,
       ngx_http_predictive_block(on_error), 0, 0 },
 
-    { ngx_string("ssl"), ngx_http_predictive_store_flag,
+    { ngx_string("ssl"), ngx_http_predictive_store_word,
       ngx_http_predictive_block(ssl), 0, 0 },
 
-    { ngx_string("ssl_verify"), ngx_http_predictive_store_flag,
+    { ngx_string("ssl_verify"), ngx_http_predictive_store_word,
       ngx_http_predictive_field(ssl_verify), 0, 0 },
 
     { ngx_string("ssl_name"), ngx_http_predictive_store_string,
@@ -564,66 +563,34 @@ ngx_http_predictive_store_prefix(ngx_conf_t *cf,
 }
 
 
-/* NGX_CONF_UNSET: none of them */
+/* A mode, what to do on errors, or a flag: the word's number in its list. */
 
-static ngx_int_t
-ngx_http_predictive_store_word(ngx_str_t *value, const char **words)
+static char *
+ngx_http_predictive_store_word(ngx_conf_t *cf,
+    ngx_http_predictive_store_block_t *block, ngx_str_t *value, void *field,
+    uint64_t min, uint64_t max)
 {
-    ngx_int_t  i;
+    ngx_int_t *word = field;
+
+    ngx_int_t     i;
+    const char  **words;
+
+    if (*word != NGX_CONF_UNSET) {
+        return "is duplicate";
+    }
+
+    words = (word == &block->mode) ? ngx_http_predictive_modes
+            : (word == &block->on_error) ? ngx_http_predictive_on_errors
+                                         : ngx_http_predictive_flags;
 
     for (i = 0; words[i]; i++) {
         if (ngx_strcmp(value->data, words[i]) == 0) {
-            return i;
+            *word = i;
+            return NULL;
         }
     }
 
-    return NGX_CONF_UNSET;
-}
-
-
-static char *
-ngx_http_predictive_store_mode(ngx_conf_t *cf,
-    ngx_http_predictive_store_block_t *block, ngx_str_t *value, void *field,
-    uint64_t min, uint64_t max)
-{
-    ngx_int_t  i;
-
-    if (block->mode != NGX_CONF_UNSET) {
-        return "is duplicate";
-    }
-
-    i = ngx_http_predictive_store_word(value, ngx_http_predictive_modes);
-
-    if (i == NGX_CONF_UNSET) {
-        return "";
-    }
-
-    block->mode = i;
-
-    return NULL;
-}
-
-
-static char *
-ngx_http_predictive_store_on_error(ngx_conf_t *cf,
-    ngx_http_predictive_store_block_t *block, ngx_str_t *value, void *field,
-    uint64_t min, uint64_t max)
-{
-    ngx_int_t  i;
-
-    if (block->on_error != NGX_CONF_UNSET) {
-        return "is duplicate";
-    }
-
-    i = ngx_http_predictive_store_word(value, ngx_http_predictive_on_errors);
-
-    if (i == NGX_CONF_UNSET) {
-        return "";
-    }
-
-    block->on_error = i;
-
-    return NULL;
+    return "";
 }
 
 
@@ -672,31 +639,6 @@ ngx_http_predictive_store_number(ngx_conf_t *cf,
     }
 
     *number = n;
-
-    return NULL;
-}
-
-
-static char *
-ngx_http_predictive_store_flag(ngx_conf_t *cf,
-    ngx_http_predictive_store_block_t *block, ngx_str_t *value, void *field,
-    uint64_t min, uint64_t max)
-{
-    ngx_flag_t *flag = field;
-
-    if (*flag != NGX_CONF_UNSET) {
-        return "is duplicate";
-    }
-
-    if (ngx_strcmp(value->data, "on") == 0) {
-        *flag = 1;
-
-    } else if (ngx_strcmp(value->data, "off") == 0) {
-        *flag = 0;
-
-    } else {
-        return "";
-    }
 
     return NULL;
 }

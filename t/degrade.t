@@ -7,7 +7,8 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
-use PrdTest qw(wait_until spew);
+use PrdRedis;
+use PrdTest qw(wait_until);
 use Test::More;
 use Time::HiRes qw(time);
 
@@ -18,10 +19,7 @@ my $nb = PrdTest->new;
 my $redis_port = $na->port(5);
 my $nowhere = $na->port(6);                # nobody listens there
 my $redis = $na->redis(5);
-my $secret = $na->dir . '/secret';
-
-spew($secret, 'a secret of at least sixteen bytes');
-chmod 0600, $secret;
+my $secret = PrdRedis::secret_file($na, 'secret');
 
 sub store {
     my ($name, $port, $rest) = @_;

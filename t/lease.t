@@ -6,6 +6,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use PrdRedis;
 use PrdTest qw(wait_until spew);
 use Test::More;
 use Time::HiRes qw(time sleep);
@@ -18,10 +19,7 @@ my $nb = PrdTest->new;
 
 my $redis_port = $na->port(5);
 my $redis = $na->redis(5);
-my $secret = $na->dir . '/secret';
-
-spew($secret, 'a secret of at least sixteen bytes');
-chmod 0600, $secret;
+my $secret = PrdRedis::secret_file($na, 'secret');
 
 my $conf = <<"END";
 worker_processes 2;

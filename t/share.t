@@ -8,6 +8,7 @@ use lib "$FindBin::Bin/lib";
 
 BEGIN { $ENV{PRD_TIMEOUT} ||= 240 }
 
+use PrdRedis;
 use PrdTest qw(wait_until spew);
 use Test::More;
 use Time::HiRes qw(time sleep);
@@ -67,8 +68,7 @@ END
 }
 
 for my $n (qw(a b c)) {
-    spew($node{$n}->dir . '/secret', '0123456789abcdef0123456789abcdef');
-    chmod 0600, $node{$n}->dir . '/secret';
+    PrdRedis::secret_file($node{$n}, 'secret');
     spew($node{$n}->dir . '/html/passed', "passed\n");
     $node{$n}->conf(conf());
 }
