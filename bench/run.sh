@@ -43,8 +43,8 @@ one() {
         soak)     perl "$here/soak.pl" "$@" ;;
         *)
             echo "usage: $0 [poison|frog|newcomer|farm [TRACE]|closing|decide|" \
-                 "front|lease|replay|thread|limits|shield TRACE.lab|" \
-                 "soak [REQUESTS]]" >&2
+                 "front|lease|gateways [-c] [lease|strict [SECONDS]]|replay|" \
+                 "thread|limits|shield TRACE.lab|soak [REQUESTS]]" >&2
             exit 2
             ;;
     esac
