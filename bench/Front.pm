@@ -59,6 +59,7 @@ events { worker_connections 4096; }
 http {
     access_log off; $temp
     keepalive_requests 1000000000; keepalive_timeout 600s;
+    client_header_timeout 600s;
     @{[$opt{http} // '']}
     server {
         listen 127.0.0.1:$self->{port} reuseport;
