@@ -78,6 +78,9 @@ my @front = map {
                    LD_PRELOAD => $faketime,
                    FAKETIME => sprintf('%+d', $fast[$_ - 1]),
                    DONT_FAKE_MONOTONIC => 1,
+                   # or pthread_cond_timedwait() returns at once, again and
+                   # again
+                   FAKETIME_FORCE_MONOTONIC_FIX => 0,
                } : {},
         http => "predictive_store r { server 127.0.0.1:$port; nodes $gateways;
                      secret file:$dir/secret; }
