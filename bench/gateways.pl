@@ -126,6 +126,6 @@ for (0 .. $#front) {
     my ($away) = $s =~ /"lease_away":(\d+)/;
     printf "gateway %d: overshoot bound %s, %s decided without Redis\n", $_,
         $bound // 'not told', $away // '?';
-    print map { "  $_\n" } grep { /\[(?:alert|emerg|crit)\]/ }
+    print map { "  $_\n" } grep { /\[(?:alert|emerg|crit)\]|predictive store/ }
         split /\n/, $front[$_]->log;
 }
