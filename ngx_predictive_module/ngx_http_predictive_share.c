@@ -60,11 +60,10 @@ struct ngx_http_predictive_crew_s {
     int64_t                         ahead_s;     /* its clock, of ours */
     ngx_msec_t                      asked;
     ngx_msec_t                      heard;
-    ngx_msec_t                      met;         /* the first answer */
+    ngx_msec_t                      since;       /* without a gap */
     ngx_http_predictive_call_t     *call;
     unsigned                        known:1;     /* heard of, lately */
     unsigned                        once:1;      /* asked at all */
-    unsigned                        early:1;     /* others may be starting */
 };
 
 
@@ -745,19 +744,15 @@ ngx_http_predictive_share_lived(void *data,
         return;
     }
 
+    if (!crew->known
+        || ngx_current_msec - crew->heard > 2 * NGX_HTTP_PREDICTIVE_NODE)
+    {
+        crew->since = ngx_current_msec;
+    }
+
     crew->nodes = nodes;
     crew->ahead_s = (int64_t) now_s - (int64_t) ngx_time();
     crew->heard = ngx_current_msec;
-
-    if (crew->met == 0) {
-        crew->met = ngx_current_msec;
-        crew->early = 1;
-    }
-
-    if (ngx_current_msec - crew->met >= NGX_HTTP_PREDICTIVE_LOST) {
-        crew->early = 0;
-    }
-
     crew->known = 1;
 
     ngx_http_predictive_share_nodes(crew);
@@ -770,6 +765,7 @@ ngx_http_predictive_share_nodes(ngx_http_predictive_crew_t *crew)
     uint32_t                         n;
     uint64_t                         homes;
     ngx_uint_t                       i;
+    prd_zone_t                      *zone;
     ngx_http_predictive_part_of_t  **parts;
 
     homes = crew->known ? prd_node_homes(&crew->nodes, crew->share->node) : 0;
@@ -794,19 +790,20 @@ ngx_http_predictive_share_nodes(ngx_http_predictive_crew_t *crew)
         parts[i]->todo &= homes;
 
         /*
-         * A store that is away: as many as there were.  Of gateways that are
-         * started together the first would believe to be alone.
+         * A store that is away: as many as there were.  One that was, or is
+         * new to us, has not heard of all the others yet: not fewer.
          */
 
         if (crew->known) {
+            zone = parts[i]->zone->view.zone;
             n = crew->nodes.n;
 
-            if (crew->early) {
-                n = ngx_max(n, (uint32_t) crew->store->nodes);
+            if (ngx_current_msec - crew->since < NGX_HTTP_PREDICTIVE_LOST) {
+                n = ngx_max(n, atomic_load(&zone->nodes));
             }
 
-            atomic_store(&parts[i]->zone->view.zone->nodes, n);
-            atomic_store(&parts[i]->zone->view.zone->pool_share.nodes, n);
+            atomic_store(&zone->nodes, n);
+            atomic_store(&zone->pool_share.nodes, n);
         }
     }
 }
