@@ -591,18 +591,12 @@ prd_outlook_places(prd_outlook_t *o)
 }
 
 
-/* Some 80 us, once a bin of an aggregate. */
-
 static void
-prd_outlook_publish(prd_aggregate_t *a, prd_curve_t *curve, int64_t *bin)
+prd_outlook_curve(const prd_aggregate_t *a, prd_curve_t *curve, int64_t *bin)
 {
     double    q[PRD_AGGREGATE_QUANTILES];
     double    covered[PRD_AGGREGATE_QUANTILES];
     unsigned  i, k;
-
-    while (prd_aggregate_refit(a, PRD_AGGREGATE_ANCHORS) == PRD_EAGAIN) {
-        /* void */
-    }
 
     for (i = 0; i < PRD_OUTLOOK_POINTS; i++) {
 
@@ -628,6 +622,19 @@ prd_outlook_publish(prd_aggregate_t *a, prd_curve_t *curve, int64_t *bin)
     }
 
     *bin = a->bin;
+}
+
+
+/* Some 80 us, once a bin of an aggregate. */
+
+static void
+prd_outlook_publish(prd_aggregate_t *a, prd_curve_t *curve, int64_t *bin)
+{
+    while (prd_aggregate_refit(a, PRD_AGGREGATE_ANCHORS) == PRD_EAGAIN) {
+        /* void */
+    }
+
+    prd_outlook_curve(a, curve, bin);
 }
 
 
@@ -710,6 +717,7 @@ prd_outlook_pass(prd_outlook_view_t *v, prd_outlook_work_t *w, uint64_t now_s,
         memset(&w->work, 0, sizeof(prd_group_work_t));
         w->loads = o->loads;
         w->running = 0;
+        w->begun = 0;
     }
 
     if (!w->running) {
@@ -944,8 +952,8 @@ prd_outlook_group(const prd_outlook_view_t *v, uint32_t slot,
 
 
 prd_rc_t
-prd_outlook_copy_track(const prd_outlook_view_t *v, const prd_tracked_t *c,
-    prd_track_t *track)
+prd_outlook_copy_bins(const prd_outlook_view_t *v, const prd_tracked_t *c,
+    prd_outlook_track_t *copy)
 {
     uint32_t              tries, seq;
     prd_tracked_t        *mine;
@@ -976,7 +984,7 @@ prd_outlook_copy_track(const prd_outlook_view_t *v, const prd_tracked_t *c,
             return PRD_DECLINED;
         }
 
-        memcpy(track, &t->track, sizeof(prd_track_t));
+        memcpy(copy, t, sizeof(prd_outlook_track_t));
         atomic_thread_fence(memory_order_acquire);
 
         if (atomic_load_explicit(&mine->seq, memory_order_relaxed) == seq) {
@@ -985,6 +993,23 @@ prd_outlook_copy_track(const prd_outlook_view_t *v, const prd_tracked_t *c,
     }
 
     return PRD_DECLINED;
+}
+
+
+prd_rc_t
+prd_outlook_copy_track(const prd_outlook_view_t *v, const prd_tracked_t *c,
+    prd_track_t *track)
+{
+    prd_rc_t             rc;
+    prd_outlook_track_t  t;
+
+    rc = prd_outlook_copy_bins(v, c, &t);
+
+    if (rc == PRD_OK) {
+        memcpy(track, &t.track, sizeof(prd_track_t));
+    }
+
+    return rc;
 }
 
 
@@ -1094,6 +1119,124 @@ prd_outlook_give(prd_outlook_view_t *v, const prd_tracked_t *c,
     atomic_store_explicit(&o->used, n + 1, memory_order_relaxed);
 
     return PRD_OK;
+}
+
+
+prd_rc_t
+prd_outlook_give_track(prd_outlook_view_t *v, const prd_outlook_track_t *t,
+    uint32_t slot, uint16_t generation, uint32_t horizon_s)
+{
+    unsigned              k;
+    prd_tracked_t        *c;
+    prd_outlook_t        *o;
+    prd_outlook_track_t  *mine;
+
+    o = v->outlook;
+    c = prd_outlook_find(v, slot, generation);
+
+    if (c == NULL || c->track) {
+        return PRD_DECLINED;
+    }
+
+    if (o->tracks_used >= v->tracks) {
+        return PRD_EFULL;
+    }
+
+    mine = &v->track[o->tracks_used++];
+    memcpy(mine, t, sizeof(prd_outlook_track_t));
+
+    for (k = 0; k < PRD_TRACK_CLASSES; k++) {
+        if (!(mine->sum[k] >= 0 && mine->sum[k] <= PRD_TRACK_Y_MAX)) {
+            mine->bin[k] = 0;
+            mine->sum[k] = 0;
+        }
+    }
+
+    prd_outlook_begin(c);
+
+    mine->owner = (uint32_t) (c - v->client) + 1;
+    c->track = (uint32_t) (mine - v->track) + 1;
+    prd_outlook_expect(v, c, mine, horizon_s);
+
+    prd_outlook_end(c);
+
+    return PRD_OK;
+}
+
+
+static void
+prd_outlook_shift_bin(uint32_t *bin, int64_t by)
+{
+    int64_t  to;
+
+    if (*bin) {
+        to = prd_max((int64_t) *bin + by, 1);
+        *bin = (uint32_t) prd_min(to, UINT32_MAX);
+    }
+}
+
+
+void
+prd_outlook_shift(prd_tracked_t *c, int64_t shift_s)
+{
+    prd_outlook_shift_bin(&c->bin, shift_s / 10);
+    prd_outlook_shift_bin(&c->habit.first, shift_s / 10);
+    prd_outlook_shift_bin(&c->habit.last, shift_s / 10);
+}
+
+
+/* By whole bins, counted from that of base_s: ages stay what they were. */
+
+void
+prd_outlook_shift_track(prd_outlook_track_t *t, int64_t base_s,
+    int64_t shift_s)
+{
+    int64_t   by, bin_s;
+    unsigned  k;
+
+    for (k = 0; shift_s && k < PRD_TRACK_CLASSES; k++) {
+        bin_s = prd_outlook_span_s[k];
+        by = base_s / bin_s - (base_s - shift_s) / bin_s;
+
+        prd_outlook_shift_bin(&t->bin[k], by);
+        prd_outlook_shift_bin(&t->track.bins[k].bin, by);
+    }
+}
+
+
+/* A curve that ends before now is one of the past. */
+
+static int
+prd_outlook_fresh(const prd_aggregate_t *a, uint64_t now_s)
+{
+    int64_t  now;
+
+    now = (int64_t) (now_s / a->bin_s);
+
+    return a->bins && a->bin <= now && a->bin > now - PRD_AGGREGATE_MOST;
+}
+
+
+void
+prd_outlook_resume(prd_outlook_view_t *v, uint64_t now_s)
+{
+    unsigned        i;
+    prd_outlook_t  *o;
+
+    o = v->outlook;
+
+    for (i = 0; i < PRD_OUTLOOK_SPANS; i++) {
+        if (prd_outlook_fresh(&o->zone[i], now_s)) {
+            prd_outlook_curve(&o->zone[i], o->curve[i], &o->curve_bin[i]);
+        }
+    }
+
+    for (i = 0; i < PRD_GROUPS; i++) {
+        if (o->groups.group[i].id && prd_outlook_fresh(&o->group[i], now_s)) {
+            prd_outlook_curve(&o->group[i], o->group_curve[i],
+                              &o->group_curve_bin[i]);
+        }
+    }
 }
 
 
