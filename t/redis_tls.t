@@ -51,7 +51,7 @@ my %stores = (
                  qr/refuses us: "WRONGPASS/],
     none     => [1, '', qr/refuses us: "NOAUTH/],
 
-    verified => [2, $ca],
+    verified => [2, "$ca timeout 5s;"],
     name     => [2, "$ca ssl_name redis.test;"],
     byname   => ['localhost:' . $secure->port, $ca],
     trusting => [2, 'ssl on; ssl_verify off;'],
