@@ -24,6 +24,21 @@ const uint32_t  prd_outlook_span_s[PRD_OUTLOOK_SPANS] = { 60, 300, 3600 };
 const uint32_t  prd_outlook_ahead[PRD_OUTLOOK_POINTS] = { 1, 2, 3, 6, 12, 24 };
 
 
+/* A field of a record that is being read at the same time. */
+
+#define prd_outlook_get(field)                                                \
+    __atomic_load_n(&(field), __ATOMIC_RELAXED)
+#define prd_outlook_set(field, value)                                         \
+    __atomic_store_n(&(field), (value), __ATOMIC_RELAXED)
+
+#define PRD_OUTLOOK_WORDS  (sizeof(prd_tracked_t) - offsetof(prd_tracked_t, tag))
+
+_Static_assert(PRD_OUTLOOK_WORDS % 8 == 0 && sizeof(prd_track_t) % 8 == 0
+               && sizeof(prd_miss_t) % 8 == 0, "copied by words");
+_Static_assert(offsetof(prd_tracked_t, tag) == 2 * sizeof(uint32_t),
+               "seq and slot come first");
+
+
 static uint32_t
 prd_outlook_records(uint32_t slots)
 {
@@ -119,8 +134,8 @@ prd_outlook_find(const prd_outlook_view_t *v, uint32_t slot,
 
     c = &v->client[i];
 
-    return c->tag && c->slot == slot && c->generation == generation ? c
-                                                                    : NULL;
+    return prd_outlook_get(c->tag) && prd_outlook_get(c->slot) == slot
+           && prd_outlook_get(c->generation) == generation ? c : NULL;
 }
 
 
@@ -136,6 +151,24 @@ static void
 prd_outlook_end(prd_tracked_t *c)
 {
     atomic_store_explicit(&c->seq, c->seq + 1, memory_order_release);
+}
+
+
+/* In between: the record as it is to be. */
+
+static void
+prd_outlook_write(prd_tracked_t *c, const prd_tracked_t *made)
+{
+    prd_outlook_set(c->slot, made->slot);
+    prd_words_write((char *) c + offsetof(prd_tracked_t, tag), &made->tag,
+                    PRD_OUTLOOK_WORDS);
+}
+
+
+static void
+prd_outlook_expected(prd_tracked_t *c, float ahead)
+{
+    __atomic_store(&c->ahead, &ahead, __ATOMIC_RELAXED);
 }
 
 
@@ -192,7 +225,7 @@ prd_outlook_disown(const prd_outlook_view_t *v, const prd_tracked_t *c)
     t = prd_outlook_owned(v, c);
 
     if (t) {
-        t->owner = 0;
+        prd_outlook_set(t->owner, 0);
     }
 }
 
@@ -206,7 +239,7 @@ static prd_tracked_t *
 prd_outlook_take(prd_outlook_view_t *v, const prd_outlook_bin_t *bin)
 {
     uint32_t        i, n, now, idle, least;
-    prd_tracked_t  *c, *victim;
+    prd_tracked_t  *c, *victim, made;
     prd_outlook_t  *o;
 
     o = v->outlook;
@@ -247,19 +280,16 @@ prd_outlook_take(prd_outlook_view_t *v, const prd_outlook_bin_t *bin)
 
     i = (uint32_t) (victim - v->client);
 
+    memset(&made, 0, sizeof(prd_tracked_t));
+    made.slot = bin->slot;
+    made.tag = bin->tag;
+    made.generation = bin->generation;
+    made.group = PRD_GROUP_NONE;
+    made.refused = bin->refused;
+
     prd_outlook_begin(victim);
-
     prd_outlook_disown(v, victim);
-
-    memset((char *) victim + sizeof(uint32_t), 0,
-           sizeof(prd_tracked_t) - sizeof(uint32_t));
-
-    victim->slot = bin->slot;
-    victim->tag = bin->tag;
-    victim->generation = bin->generation;
-    victim->group = PRD_GROUP_NONE;
-    victim->refused = bin->refused;
-
+    prd_outlook_write(victim, &made);
     prd_outlook_end(victim);
 
     atomic_store_explicit(&v->index[bin->slot], i, memory_order_release);
@@ -285,12 +315,17 @@ prd_outlook_class(uint32_t horizon_s)
 }
 
 
-/* A track for a record that has none; whoever loses one asked for less. */
+/*
+ * A track for a record that has none, `made` being what the record is to be;
+ * whoever loses one asked for less.
+ */
 
 static prd_outlook_track_t *
-prd_outlook_earn(prd_outlook_view_t *v, prd_tracked_t *c)
+prd_outlook_earn(prd_outlook_view_t *v, const prd_tracked_t *c,
+    prd_tracked_t *made)
 {
     uint32_t              i, mine;
+    prd_track_t           track;
     prd_outlook_t        *o;
     prd_tracked_t        *other;
     prd_outlook_track_t  *t;
@@ -314,13 +349,13 @@ prd_outlook_earn(prd_outlook_view_t *v, prd_tracked_t *c)
                 break;
             }
 
-            if (prd_outlook_idle(other, c->bin) > PRD_OUTLOOK_IDLE_LONG
-                || (c->known
-                    && c->habit.count > 4 * (other->habit.count + 1)))
+            if (prd_outlook_idle(other, made->bin) > PRD_OUTLOOK_IDLE_LONG
+                || (made->known
+                    && made->habit.count > 4 * (other->habit.count + 1)))
             {
                 prd_outlook_begin(other);
-                other->track = 0;
-                other->ahead = 0;
+                prd_outlook_set(other->track, 0);
+                prd_outlook_expected(other, 0);
                 prd_outlook_end(other);
                 break;
             }
@@ -333,20 +368,25 @@ prd_outlook_earn(prd_outlook_view_t *v, prd_tracked_t *c)
         }
     }
 
-    memset(t, 0, sizeof(prd_outlook_track_t));
-    prd_track_init(&t->track);
-    t->owner = mine;
-    c->track = (uint32_t) (t - v->track) + 1;
+    memset(t->bin, 0, sizeof(t->bin));
+    memset(t->sum, 0, sizeof(t->sum));
+    prd_track_init(&track);
+    prd_words_write(&t->track, &track, sizeof(prd_track_t));
+    prd_outlook_set(t->owner, mine);
+    made->track = (uint32_t) (t - v->track) + 1;
 
     return t;
 }
 
 
-/* Ends an open bin; one in which more came than forecast is noted. */
+/*
+ * Ends an open bin, in a copy of the track; one in which more came than
+ * forecast is noted.
+ */
 
 static void
 prd_outlook_end_bin(prd_outlook_view_t *v, const prd_tracked_t *c,
-    prd_outlook_track_t *t, unsigned k, int vote)
+    prd_outlook_track_t *t, prd_track_t *track, unsigned k, int vote)
 {
     float           q[PRD_QUANTILES];
     prd_miss_t      miss;
@@ -354,8 +394,8 @@ prd_outlook_end_bin(prd_outlook_view_t *v, const prd_tracked_t *c,
 
     o = v->outlook;
 
-    if (k == 1 && t->track.bins[k].bin + 1 == t->bin[k]
-        && prd_track_forecast(&t->track, &o->tracks, k, 0, NULL, 0, q)
+    if (k == 1 && track->bins[k].bin + 1 == t->bin[k]
+        && prd_track_forecast(track, &o->tracks, k, 0, NULL, 0, q)
            == PRD_OK
         && t->sum[k] > q[3])
     {
@@ -371,35 +411,35 @@ prd_outlook_end_bin(prd_outlook_view_t *v, const prd_tracked_t *c,
         prd_outlook_miss(v, &miss);
     }
 
-    (void) prd_track_close(&t->track, &o->tracks, k, t->bin[k], t->sum[k],
-                           vote, NULL, 0);
+    (void) prd_track_close(track, &o->tracks, k, t->bin[k], t->sum[k], vote,
+                           NULL, 0);
     t->bin[k] = 0;
     t->sum[k] = 0;
 }
 
 
-static void
-prd_outlook_expect(prd_outlook_view_t *v, prd_tracked_t *c,
-    const prd_outlook_track_t *t, uint32_t horizon_s)
+static float
+prd_outlook_expect(prd_outlook_view_t *v, const prd_track_t *track,
+    uint32_t horizon_s)
 {
     float     q[PRD_QUANTILES];
     unsigned  k;
 
     k = prd_outlook_class(horizon_s);
 
-    c->ahead = prd_track_forecast(&t->track, &v->outlook->tracks, k, 0, NULL,
-                                  0, q)
-               == PRD_OK ? q[2] / prd_outlook_span_s[k] : 0;
+    return prd_track_forecast(track, &v->outlook->tracks, k, 0, NULL, 0, q)
+           == PRD_OK ? q[2] / prd_outlook_span_s[k] : 0;
 }
 
 
 static void
-prd_outlook_track(prd_outlook_view_t *v, prd_tracked_t *c,
+prd_outlook_track(prd_outlook_view_t *v, prd_tracked_t *made,
     prd_outlook_track_t *t, const prd_outlook_bin_t *bin)
 {
-    int       ended;
-    uint32_t  b;
-    unsigned  k;
+    int          ended;
+    uint32_t     b;
+    unsigned     k;
+    prd_track_t  track;
 
     ended = 0;
 
@@ -407,8 +447,13 @@ prd_outlook_track(prd_outlook_view_t *v, prd_tracked_t *c,
         b = (uint32_t) (bin->start_s / prd_outlook_span_s[k]);
 
         if (t->bin[k] && t->bin[k] != b) {
-            prd_outlook_end_bin(v, c, t, k, bin->vote);
-            ended = 1;
+
+            if (!ended) {
+                memcpy(&track, &t->track, sizeof(prd_track_t));
+                ended = 1;
+            }
+
+            prd_outlook_end_bin(v, made, t, &track, k, bin->vote);
         }
 
         t->bin[k] = b;
@@ -416,7 +461,8 @@ prd_outlook_track(prd_outlook_view_t *v, prd_tracked_t *c,
     }
 
     if (ended) {
-        prd_outlook_expect(v, c, t, bin->horizon_s);
+        made->ahead = prd_outlook_expect(v, &track, bin->horizon_s);
+        prd_words_write(&t->track, &track, sizeof(prd_track_t));
     }
 }
 
@@ -425,7 +471,9 @@ void
 prd_outlook_look_ahead(prd_outlook_view_t *v, uint64_t end_s,
     prd_outlook_ahead_pt publish, void *data)
 {
+    float                 ahead;
     uint32_t              n, b, last;
+    prd_track_t           track;
     prd_outlook_t        *o;
     prd_tracked_t        *c;
     prd_outlook_track_t  *t;
@@ -454,23 +502,27 @@ prd_outlook_look_ahead(prd_outlook_view_t *v, uint64_t end_s,
             continue;
         }
 
-        prd_outlook_begin(c);
+        memcpy(&track, &t->track, sizeof(prd_track_t));
 
         if (t->bin[PRD_OUTLOOK_HOURS]) {
-            prd_outlook_end_bin(v, c, t, PRD_OUTLOOK_HOURS, 1);
-            last = t->track.bins[PRD_OUTLOOK_HOURS].bin;
+            prd_outlook_end_bin(v, c, t, &track, PRD_OUTLOOK_HOURS, 1);
+            last = track.bins[PRD_OUTLOOK_HOURS].bin;
         }
 
         if (last + 1 < b) {
-            (void) prd_track_close(&t->track, &o->tracks, PRD_OUTLOOK_HOURS,
+            (void) prd_track_close(&track, &o->tracks, PRD_OUTLOOK_HOURS,
                                    b - 1, 0, 1, NULL, 0);
         }
 
-        prd_outlook_expect(v, c, t, PRD_OUTLOOK_HOUR_S);
+        ahead = prd_outlook_expect(v, &track, PRD_OUTLOOK_HOUR_S);
+
+        prd_outlook_begin(c);
+        prd_words_write(&t->track, &track, sizeof(prd_track_t));
+        prd_outlook_expected(c, ahead);
         prd_outlook_end(c);
 
-        if (c->ahead > 0) {
-            publish(data, c->slot, c->generation, c->ahead);
+        if (ahead > 0) {
+            publish(data, c->slot, c->generation, ahead);
         }
     }
 }
@@ -481,7 +533,7 @@ prd_outlook_count(prd_outlook_view_t *v, const prd_outlook_work_t *w,
     const prd_outlook_bin_t *bin, float *ahead)
 {
     uint32_t              refused;
-    prd_tracked_t        *c;
+    prd_tracked_t        *c, made;
     prd_outlook_t        *o;
     prd_habit_bin_t       h;
     prd_outlook_track_t  *t;
@@ -509,32 +561,35 @@ prd_outlook_count(prd_outlook_view_t *v, const prd_outlook_work_t *w,
     h.count = bin->requests + refused;
     h.cost = bin->tokens;
 
-    prd_outlook_begin(c);
+    memcpy(&made, c, sizeof(prd_tracked_t));
 
-    c->refused = bin->refused;
-    c->bin = (uint32_t) (bin->start_s / 10);
-    c->known = bin->hours >= PRD_OUTLOOK_KNOWN;
+    made.refused = bin->refused;
+    made.bin = (uint32_t) (bin->start_s / 10);
+    made.known = bin->hours >= PRD_OUTLOOK_KNOWN;
 
     if (h.count) {
-        prd_habit_count(&c->habit, &h, bin->start_s, w->offset_s);
+        prd_habit_count(&made.habit, &h, bin->start_s, w->offset_s);
     }
+
+    prd_outlook_begin(c);
 
     t = prd_outlook_owned(v, c);
 
     if (t == NULL) {
-        c->track = 0;
-        c->ahead = 0;
+        made.track = 0;
+        made.ahead = 0;
 
-        if (c->habit.bins >= PRD_OUTLOOK_ACTIVE) {
-            t = prd_outlook_earn(v, c);
+        if (made.habit.bins >= PRD_OUTLOOK_ACTIVE) {
+            t = prd_outlook_earn(v, c, &made);
         }
     }
 
     if (t) {
-        prd_outlook_track(v, c, t, bin);
-        *ahead = c->ahead;
+        prd_outlook_track(v, &made, t, bin);
+        *ahead = made.ahead;
     }
 
+    prd_outlook_write(c, &made);
     prd_outlook_end(c);
 
     if (c->group < PRD_GROUPS && o->groups.group[c->group].id == c->group_id) {
@@ -558,7 +613,8 @@ prd_outlook_miss(prd_outlook_view_t *v, const prd_miss_t *miss)
 
     atomic_store_explicit(seq, *seq | 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_release);
-    memcpy(&o->miss[i % PRD_OUTLOOK_MISSES], miss, sizeof(prd_miss_t));
+    prd_words_write(&o->miss[i % PRD_OUTLOOK_MISSES], miss,
+                    sizeof(prd_miss_t));
     atomic_store_explicit(seq, *seq + 1, memory_order_release);
 
     atomic_store_explicit(&o->miss_next, i + 1, memory_order_release);
@@ -733,8 +789,8 @@ prd_outlook_pass(prd_outlook_view_t *v, prd_outlook_work_t *w, uint64_t now_s,
 
             prd_outlook_disown(v, c);
 
-            c->track = 0;
-            c->tag = 0;
+            prd_outlook_set(c->track, 0);
+            prd_outlook_set(c->tag, 0);
             prd_outlook_end(c);
         }
 
@@ -759,9 +815,10 @@ prd_outlook_pass(prd_outlook_view_t *v, prd_outlook_work_t *w, uint64_t now_s,
                 && c->group_id != o->groups.group[place].id))
         {
             prd_outlook_begin(c);
-            c->group = (uint8_t) place;
-            c->group_id = place < PRD_GROUPS ? o->groups.group[place].id : 0;
-            c->outlier = (uint8_t) outlier;
+            prd_outlook_set(c->group, (uint8_t) place);
+            prd_outlook_set(c->group_id, place < PRD_GROUPS
+                                         ? o->groups.group[place].id : 0);
+            prd_outlook_set(c->outlier, (uint8_t) outlier);
             prd_outlook_end(c);
         }
     }
@@ -892,7 +949,9 @@ prd_outlook_copy(const prd_outlook_view_t *v, uint32_t i,
             continue;
         }
 
-        memcpy(copy, c, sizeof(prd_tracked_t));
+        copy->slot = prd_outlook_get(c->slot);
+        prd_words_read((char *) copy + offsetof(prd_tracked_t, tag), &c->tag,
+                       PRD_OUTLOOK_WORDS);
         atomic_thread_fence(memory_order_acquire);
 
         if (atomic_load_explicit(&c->seq, memory_order_relaxed) == seq) {
@@ -936,10 +995,11 @@ prd_outlook_group(const prd_outlook_view_t *v, uint32_t slot,
         return PRD_GROUP_NONE;
     }
 
-    group = c->group;
+    group = prd_outlook_get(c->group);
 
-    return group < PRD_GROUPS && v->outlook->groups.group[group].id
-                                 == c->group_id ? group : PRD_GROUP_NONE;
+    return group < PRD_GROUPS
+           && prd_outlook_get(v->outlook->groups.group[group].id)
+              == prd_outlook_get(c->group_id) ? group : PRD_GROUP_NONE;
 }
 
 
@@ -947,7 +1007,7 @@ prd_rc_t
 prd_outlook_copy_track(const prd_outlook_view_t *v, const prd_tracked_t *c,
     prd_track_t *track)
 {
-    uint32_t              tries, seq;
+    uint32_t              tries, seq, owner;
     prd_tracked_t        *mine;
     prd_outlook_track_t  *t;
 
@@ -959,11 +1019,13 @@ prd_outlook_copy_track(const prd_outlook_view_t *v, const prd_tracked_t *c,
 
     for (tries = 0; tries < PRD_OUTLOOK_TRIES; tries++) {
 
-        if (t->owner == 0 || t->owner > v->clients) {
+        owner = prd_outlook_get(t->owner);
+
+        if (owner == 0 || owner > v->clients) {
             return PRD_DECLINED;
         }
 
-        mine = &v->client[t->owner - 1];
+        mine = &v->client[owner - 1];
         seq = atomic_load_explicit(&mine->seq, memory_order_acquire);
 
         if (seq & 1) {
@@ -972,11 +1034,13 @@ prd_outlook_copy_track(const prd_outlook_view_t *v, const prd_tracked_t *c,
 
         /* a track is given away after its owner has said so */
 
-        if (mine->tag != c->tag || mine->track != c->track) {
+        if (prd_outlook_get(mine->tag) != c->tag
+            || prd_outlook_get(mine->track) != c->track)
+        {
             return PRD_DECLINED;
         }
 
-        memcpy(track, &t->track, sizeof(prd_track_t));
+        prd_words_read(track, &t->track, sizeof(prd_track_t));
         atomic_thread_fence(memory_order_acquire);
 
         if (atomic_load_explicit(&mine->seq, memory_order_relaxed) == seq) {
@@ -1069,8 +1133,8 @@ prd_rc_t
 prd_outlook_give(prd_outlook_view_t *v, const prd_tracked_t *c,
     uint32_t slot, uint16_t generation)
 {
-    uint32_t        n, seq;
-    prd_tracked_t  *mine;
+    uint32_t        n;
+    prd_tracked_t  *mine, made;
     prd_outlook_t  *o;
 
     o = v->outlook;
@@ -1080,15 +1144,16 @@ prd_outlook_give(prd_outlook_view_t *v, const prd_tracked_t *c,
         return PRD_EFULL;
     }
 
-    mine = &v->client[n];
-    seq = mine->seq & ~1u;
-    memcpy(mine, c, sizeof(prd_tracked_t));
+    memcpy(&made, c, sizeof(prd_tracked_t));
+    made.slot = slot;
+    made.generation = generation;
+    made.track = 0;
+    made.ahead = 0;
 
-    mine->seq = seq;
-    mine->slot = slot;
-    mine->generation = generation;
-    mine->track = 0;
-    mine->ahead = 0;
+    mine = &v->client[n];
+    prd_outlook_begin(mine);
+    prd_outlook_write(mine, &made);
+    prd_outlook_end(mine);
 
     atomic_store_explicit(&v->index[slot], n, memory_order_release);
     atomic_store_explicit(&o->used, n + 1, memory_order_relaxed);
@@ -1116,7 +1181,7 @@ prd_outlook_misses(const prd_outlook_view_t *v, prd_miss_t *miss,
             continue;
         }
 
-        memcpy(&miss[n], &o->miss[k], sizeof(prd_miss_t));
+        prd_words_read(&miss[n], &o->miss[k], sizeof(prd_miss_t));
         atomic_thread_fence(memory_order_acquire);
 
         n += atomic_load_explicit(&o->miss_seq[k], memory_order_relaxed)

@@ -15,7 +15,11 @@
  * to give way.
  *
  * All of it is written by the forecasting thread (or the replay tool) alone.
- * Workers read copies: prd_outlook_client(), prd_outlook_misses().
+ * Records, tracks and misses are read by workers meanwhile: they are made in
+ * memory of the thread's own and then written, as they are copied, by relaxed
+ * words, under a sequence number that is odd while this is done.  Of groups,
+ * chains and curves workers read single numbers for show, plainly; the one
+ * that a note of a transition is filed under may be a second old.
  */
 
 
@@ -49,7 +53,7 @@ extern const uint32_t  prd_outlook_span_s[PRD_OUTLOOK_SPANS];
 
 typedef struct {
     _Atomic uint32_t  seq;             /* odd while being written */
-    uint32_t          slot;
+    uint32_t          slot;            /* the rest is words: relaxed */
     uint64_t          tag;             /* 0: free */
     uint32_t          bin;             /* of the last demand: wall s / 10 */
     uint32_t          refused;         /* prd_entry_t.refused as last seen */
@@ -66,8 +70,9 @@ typedef struct {
 
 
 /*
- * A client's curves.  Guarded by its record's seq; the open bins are those
- * that still count.
+ * A client's curves: `track` is guarded by its record's seq, `owner` is relaxed
+ * for readers, the rest is the thread's.  The open bins are those that still
+ * count.
  */
 
 typedef struct {
