@@ -114,7 +114,8 @@ static ngx_int_t ngx_http_predictive_store_shm_init(ngx_shm_zone_t *shm_zone,
 static void ngx_http_predictive_store_sum(ngx_http_predictive_store_t *store,
     ngx_http_predictive_store_sum_t *sum);
 static void ngx_http_predictive_store_json(
-    ngx_http_predictive_store_t *store, ngx_http_predictive_json_t *json);
+    ngx_http_predictive_main_conf_t *pmcf, ngx_http_predictive_store_t *store,
+    ngx_http_predictive_json_t *json);
 static void ngx_http_predictive_store_text(ngx_http_predictive_json_t *out,
     const char *text);
 
@@ -1248,7 +1249,7 @@ ngx_http_predictive_stores_json(ngx_http_predictive_main_conf_t *pmcf,
     for (i = 0; i < pmcf->stores.nelts; i++) {
         if (stores[i]->sh) {
             ngx_http_predictive_json_key(json, &stores[i]->name);
-            ngx_http_predictive_store_json(stores[i], json);
+            ngx_http_predictive_store_json(pmcf, stores[i], json);
         }
     }
 
@@ -1257,16 +1258,29 @@ ngx_http_predictive_stores_json(ngx_http_predictive_main_conf_t *pmcf,
 
 
 static void
-ngx_http_predictive_store_json(ngx_http_predictive_store_t *store,
-    ngx_http_predictive_json_t *json)
+ngx_http_predictive_store_json(ngx_http_predictive_main_conf_t *pmcf,
+    ngx_http_predictive_store_t *store, ngx_http_predictive_json_t *json)
 {
+    double                            bound, n;
+    ngx_uint_t                        i;
     ngx_queue_t                      *q;
     const char                       *role;
     ngx_http_predictive_link_t       *link;
     ngx_http_predictive_topology_t   *topology;
+    ngx_http_predictive_zone_t      **zones;
     ngx_http_predictive_store_sum_t   sum;
 
     ngx_http_predictive_store_sum(store, &sum);
+
+    bound = 0;
+    zones = pmcf->zones.elts;
+
+    for (i = 0; i < pmcf->zones.nelts; i++) {
+        if (zones[i]->store == store && zones[i]->view.zone) {
+            n = ngx_http_predictive_zone_overshoot(zones[i]);
+            bound = ngx_max(bound, n);
+        }
+    }
 
     ngx_http_predictive_json_open(json, NULL, '{');
     ngx_http_predictive_json_bool(json, "up", sum.up != 0);
@@ -1287,6 +1301,7 @@ ngx_http_predictive_store_json(ngx_http_predictive_store_t *store,
     ngx_http_predictive_json_number(json, "breaker_opens", sum.opens);
     ngx_http_predictive_json_number(json, "latency_ms", sum.latency / 1000);
     ngx_http_predictive_json_number(json, "latency_max_ms", sum.max / 1000);
+    ngx_http_predictive_json_number(json, "overshoot_bound", bound);
 
     /* as this worker has them */
 

@@ -31,10 +31,13 @@ const uint32_t  prd_outlook_ahead[PRD_OUTLOOK_POINTS] = { 1, 2, 3, 6, 12, 24 };
 #define prd_outlook_set(field, value)                                         \
     __atomic_store_n(&(field), (value), __ATOMIC_RELAXED)
 
-#define PRD_OUTLOOK_WORDS  (sizeof(prd_tracked_t) - offsetof(prd_tracked_t, tag))
+#define PRD_OUTLOOK_WORDS                                                     \
+    (sizeof(prd_tracked_t) - offsetof(prd_tracked_t, tag))
 
-_Static_assert(PRD_OUTLOOK_WORDS % 8 == 0 && sizeof(prd_track_t) % 8 == 0
-               && sizeof(prd_miss_t) % 8 == 0, "copied by words");
+_Static_assert(PRD_OUTLOOK_WORDS % 8 == 0 && sizeof(prd_miss_t) % 8 == 0
+               && sizeof(prd_outlook_track_t) % 8 == 0
+               && offsetof(prd_outlook_track_t, track) % 8 == 0
+               && sizeof(prd_track_t) % 8 == 0, "copied by words");
 _Static_assert(offsetof(prd_tracked_t, tag) == 2 * sizeof(uint32_t),
                "seq and slot come first");
 
@@ -166,9 +169,9 @@ prd_outlook_write(prd_tracked_t *c, const prd_tracked_t *made)
 
 
 static void
-prd_outlook_expected(prd_tracked_t *c, float ahead)
+prd_outlook_float(float *field, float value)
 {
-    __atomic_store(&c->ahead, &ahead, __ATOMIC_RELAXED);
+    __atomic_store(field, &value, __ATOMIC_RELAXED);
 }
 
 
@@ -325,10 +328,9 @@ prd_outlook_earn(prd_outlook_view_t *v, const prd_tracked_t *c,
     prd_tracked_t *made)
 {
     uint32_t              i, mine;
-    prd_track_t           track;
     prd_outlook_t        *o;
     prd_tracked_t        *other;
-    prd_outlook_track_t  *t;
+    prd_outlook_track_t  *t, fresh;
 
     o = v->outlook;
     mine = (uint32_t) (c - v->client) + 1;
@@ -355,7 +357,7 @@ prd_outlook_earn(prd_outlook_view_t *v, const prd_tracked_t *c,
             {
                 prd_outlook_begin(other);
                 prd_outlook_set(other->track, 0);
-                prd_outlook_expected(other, 0);
+                prd_outlook_float(&other->ahead, 0);
                 prd_outlook_end(other);
                 break;
             }
@@ -368,11 +370,10 @@ prd_outlook_earn(prd_outlook_view_t *v, const prd_tracked_t *c,
         }
     }
 
-    memset(t->bin, 0, sizeof(t->bin));
-    memset(t->sum, 0, sizeof(t->sum));
-    prd_track_init(&track);
-    prd_words_write(&t->track, &track, sizeof(prd_track_t));
-    prd_outlook_set(t->owner, mine);
+    memset(&fresh, 0, sizeof(prd_outlook_track_t));
+    prd_track_init(&fresh.track);
+    fresh.owner = mine;
+    prd_words_write(t, &fresh, sizeof(prd_outlook_track_t));
     made->track = (uint32_t) (t - v->track) + 1;
 
     return t;
@@ -413,8 +414,8 @@ prd_outlook_end_bin(prd_outlook_view_t *v, const prd_tracked_t *c,
 
     (void) prd_track_close(track, &o->tracks, k, t->bin[k], t->sum[k], vote,
                            NULL, 0);
-    t->bin[k] = 0;
-    t->sum[k] = 0;
+    prd_outlook_set(t->bin[k], 0);
+    prd_outlook_float(&t->sum[k], 0);
 }
 
 
@@ -456,8 +457,8 @@ prd_outlook_track(prd_outlook_view_t *v, prd_tracked_t *made,
             prd_outlook_end_bin(v, made, t, &track, k, bin->vote);
         }
 
-        t->bin[k] = b;
-        t->sum[k] += bin->tokens;
+        prd_outlook_set(t->bin[k], b);
+        prd_outlook_float(&t->sum[k], t->sum[k] + bin->tokens);
     }
 
     if (ended) {
@@ -503,6 +504,7 @@ prd_outlook_look_ahead(prd_outlook_view_t *v, uint64_t end_s,
         }
 
         memcpy(&track, &t->track, sizeof(prd_track_t));
+        prd_outlook_begin(c);
 
         if (t->bin[PRD_OUTLOOK_HOURS]) {
             prd_outlook_end_bin(v, c, t, &track, PRD_OUTLOOK_HOURS, 1);
@@ -516,9 +518,8 @@ prd_outlook_look_ahead(prd_outlook_view_t *v, uint64_t end_s,
 
         ahead = prd_outlook_expect(v, &track, PRD_OUTLOOK_HOUR_S);
 
-        prd_outlook_begin(c);
         prd_words_write(&t->track, &track, sizeof(prd_track_t));
-        prd_outlook_expected(c, ahead);
+        prd_outlook_float(&c->ahead, ahead);
         prd_outlook_end(c);
 
         if (ahead > 0) {
@@ -647,18 +648,12 @@ prd_outlook_places(prd_outlook_t *o)
 }
 
 
-/* Some 80 us, once a bin of an aggregate. */
-
 static void
-prd_outlook_publish(prd_aggregate_t *a, prd_curve_t *curve, int64_t *bin)
+prd_outlook_curve(const prd_aggregate_t *a, prd_curve_t *curve, int64_t *bin)
 {
     double    q[PRD_AGGREGATE_QUANTILES];
     double    covered[PRD_AGGREGATE_QUANTILES];
     unsigned  i, k;
-
-    while (prd_aggregate_refit(a, PRD_AGGREGATE_ANCHORS) == PRD_EAGAIN) {
-        /* void */
-    }
 
     for (i = 0; i < PRD_OUTLOOK_POINTS; i++) {
 
@@ -684,6 +679,19 @@ prd_outlook_publish(prd_aggregate_t *a, prd_curve_t *curve, int64_t *bin)
     }
 
     *bin = a->bin;
+}
+
+
+/* Some 80 us, once a bin of an aggregate. */
+
+static void
+prd_outlook_publish(prd_aggregate_t *a, prd_curve_t *curve, int64_t *bin)
+{
+    while (prd_aggregate_refit(a, PRD_AGGREGATE_ANCHORS) == PRD_EAGAIN) {
+        /* void */
+    }
+
+    prd_outlook_curve(a, curve, bin);
 }
 
 
@@ -766,6 +774,7 @@ prd_outlook_pass(prd_outlook_view_t *v, prd_outlook_work_t *w, uint64_t now_s,
         memset(&w->work, 0, sizeof(prd_group_work_t));
         w->loads = o->loads;
         w->running = 0;
+        w->begun = 0;
     }
 
     if (!w->running) {
@@ -1004,8 +1013,8 @@ prd_outlook_group(const prd_outlook_view_t *v, uint32_t slot,
 
 
 prd_rc_t
-prd_outlook_copy_track(const prd_outlook_view_t *v, const prd_tracked_t *c,
-    prd_track_t *track)
+prd_outlook_copy_bins(const prd_outlook_view_t *v, const prd_tracked_t *c,
+    prd_outlook_track_t *copy)
 {
     uint32_t              tries, seq, owner;
     prd_tracked_t        *mine;
@@ -1040,7 +1049,7 @@ prd_outlook_copy_track(const prd_outlook_view_t *v, const prd_tracked_t *c,
             return PRD_DECLINED;
         }
 
-        prd_words_read(track, &t->track, sizeof(prd_track_t));
+        prd_words_read(copy, t, sizeof(prd_outlook_track_t));
         atomic_thread_fence(memory_order_acquire);
 
         if (atomic_load_explicit(&mine->seq, memory_order_relaxed) == seq) {
@@ -1049,6 +1058,23 @@ prd_outlook_copy_track(const prd_outlook_view_t *v, const prd_tracked_t *c,
     }
 
     return PRD_DECLINED;
+}
+
+
+prd_rc_t
+prd_outlook_copy_track(const prd_outlook_view_t *v, const prd_tracked_t *c,
+    prd_track_t *track)
+{
+    prd_rc_t             rc;
+    prd_outlook_track_t  t;
+
+    rc = prd_outlook_copy_bins(v, c, &t);
+
+    if (rc == PRD_OK) {
+        memcpy(track, &t.track, sizeof(prd_track_t));
+    }
+
+    return rc;
 }
 
 
@@ -1159,6 +1185,126 @@ prd_outlook_give(prd_outlook_view_t *v, const prd_tracked_t *c,
     atomic_store_explicit(&o->used, n + 1, memory_order_relaxed);
 
     return PRD_OK;
+}
+
+
+prd_rc_t
+prd_outlook_give_track(prd_outlook_view_t *v, const prd_outlook_track_t *t,
+    uint32_t slot, uint16_t generation, uint32_t horizon_s)
+{
+    unsigned              k;
+    prd_tracked_t        *c;
+    prd_outlook_t        *o;
+    prd_outlook_track_t  *mine, made;
+
+    o = v->outlook;
+    c = prd_outlook_find(v, slot, generation);
+
+    if (c == NULL || c->track) {
+        return PRD_DECLINED;
+    }
+
+    if (o->tracks_used >= v->tracks) {
+        return PRD_EFULL;
+    }
+
+    mine = &v->track[o->tracks_used++];
+    memcpy(&made, t, sizeof(prd_outlook_track_t));
+    made.owner = (uint32_t) (c - v->client) + 1;
+
+    for (k = 0; k < PRD_TRACK_CLASSES; k++) {
+        if (!(made.sum[k] >= 0 && made.sum[k] <= PRD_TRACK_Y_MAX)) {
+            made.bin[k] = 0;
+            made.sum[k] = 0;
+        }
+    }
+
+    prd_outlook_begin(c);
+
+    prd_words_write(mine, &made, sizeof(prd_outlook_track_t));
+    prd_outlook_set(c->track, (uint32_t) (mine - v->track) + 1);
+    prd_outlook_float(&c->ahead,
+                      prd_outlook_expect(v, &made.track, horizon_s));
+
+    prd_outlook_end(c);
+
+    return PRD_OK;
+}
+
+
+static void
+prd_outlook_shift_bin(uint32_t *bin, int64_t by)
+{
+    int64_t  to;
+
+    if (*bin) {
+        to = prd_max((int64_t) *bin + by, 1);
+        *bin = (uint32_t) prd_min(to, UINT32_MAX);
+    }
+}
+
+
+void
+prd_outlook_shift(prd_tracked_t *c, int64_t shift_s)
+{
+    prd_outlook_shift_bin(&c->bin, shift_s / 10);
+    prd_outlook_shift_bin(&c->habit.first, shift_s / 10);
+    prd_outlook_shift_bin(&c->habit.last, shift_s / 10);
+}
+
+
+/* By whole bins, counted from that of base_s: ages stay what they were. */
+
+void
+prd_outlook_shift_track(prd_outlook_track_t *t, int64_t base_s,
+    int64_t shift_s)
+{
+    int64_t   by, bin_s;
+    unsigned  k;
+
+    for (k = 0; shift_s && k < PRD_TRACK_CLASSES; k++) {
+        bin_s = prd_outlook_span_s[k];
+        by = base_s / bin_s - (base_s - shift_s) / bin_s;
+
+        prd_outlook_shift_bin(&t->bin[k], by);
+        prd_outlook_shift_bin(&t->track.bins[k].bin, by);
+    }
+}
+
+
+/* A curve that ends before now is one of the past. */
+
+static int
+prd_outlook_fresh(const prd_aggregate_t *a, uint64_t now_s)
+{
+    int64_t  now;
+
+    now = (int64_t) (now_s / a->bin_s);
+
+    return a->bins && a->bin <= now && a->bin > now - PRD_AGGREGATE_MOST;
+}
+
+
+void
+prd_outlook_resume(prd_outlook_view_t *v, uint64_t now_s)
+{
+    unsigned        i;
+    prd_outlook_t  *o;
+
+    o = v->outlook;
+
+    for (i = 0; i < PRD_OUTLOOK_SPANS; i++) {
+        if (prd_outlook_fresh(&o->zone[i], now_s)) {
+            prd_outlook_curve(&o->zone[i], o->curve[i], &o->curve_bin[i]);
+        }
+    }
+
+    for (i = 0; i < PRD_GROUPS; i++) {
+        if (o->groups.group[i].id && prd_outlook_fresh(&o->group[i], now_s)) {
+            prd_outlook_curve(&o->group[i], o->group_curve[i],
+                              &o->group_curve_bin[i]);
+        }
+    }
 }
 
 

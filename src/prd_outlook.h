@@ -70,9 +70,8 @@ typedef struct {
 
 
 /*
- * A client's curves: `track` is guarded by its record's seq, `owner` is relaxed
- * for readers, the rest is the thread's.  The open bins are those that still
- * count.
+ * A client's curves.  Guarded by its record's seq, words as those; the open
+ * bins are those that still count.
  */
 
 typedef struct {
@@ -171,7 +170,7 @@ typedef struct {
     uint32_t           at;             /* next record of the pass */
     uint32_t           loads;
     uint32_t           running;        /* 1: a pass is under way */
-    int32_t            offset_s;       /* of local time from UTC; the caller's */
+    int32_t            offset_s;       /* of local time; the caller's */
     uint32_t           begun;          /* 1: tails are where the rings were */
     uint32_t           turn;
     uint32_t           tail[PRD_OUTLOOK_RINGS];
@@ -275,6 +274,31 @@ void prd_outlook_pack(const prd_tracked_t *c, uint8_t *p);
 prd_rc_t prd_outlook_unpack(prd_tracked_t *c, const uint8_t *p);
 prd_rc_t prd_outlook_give(prd_outlook_view_t *v, const prd_tracked_t *c,
     uint32_t slot, uint16_t generation);
+
+/*
+ * The same of a track, for a file or another zone: a copy of what a record
+ * has, with its open bins, and back to the client in `slot`, whose record was
+ * given before; `ahead` of it is worked out anew.  The caller has checked
+ * t->track.  PRD_DECLINED: there is none, or it is being written; there is no
+ * such record, or it has one.  PRD_EFULL: there is no track left.
+ */
+prd_rc_t prd_outlook_copy_bins(const prd_outlook_view_t *v,
+    const prd_tracked_t *c, prd_outlook_track_t *t);
+prd_rc_t prd_outlook_give_track(prd_outlook_view_t *v,
+    const prd_outlook_track_t *t, uint32_t slot, uint16_t generation,
+    uint32_t horizon_s);
+
+/*
+ * A record, or a track's bins, of a clock that was `shift_s` behind ours, when
+ * ours was base_s: what comes is as long ago as it was.  A time before 1970
+ * becomes its first bin.
+ */
+void prd_outlook_shift(prd_tracked_t *c, int64_t shift_s);
+void prd_outlook_shift_track(prd_outlook_track_t *t, int64_t base_s,
+    int64_t shift_s);
+
+/* After aggregates were loaded: what they forecast for now is published. */
+void prd_outlook_resume(prd_outlook_view_t *v, uint64_t now_s);
 
 /* Newest first, at most `most`. */
 uint32_t prd_outlook_misses(const prd_outlook_view_t *v, prd_miss_t *miss,

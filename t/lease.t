@@ -204,6 +204,11 @@ for my $file (@files) {
 my $bound = zone($na, 'one')->{lease}{overshoot_bound}
             + zone($nb, 'one')->{lease}{overshoot_bound};
 
+my $of_store = (values %{ $na->json('/status')->{stores} })[0];
+
+is($of_store->{overshoot_bound}, zone($na, 'one')->{lease}{overshoot_bound},
+   'a flood: the bound is the store\'s, too');
+cmp_ok($of_store->{overshoot_bound}, '>', 0, 'a flood: and is a number');
 is($n[2], 0, 'a flood: each is answered');
 cmp_ok($n[1], '>', $n[0], 'a flood: most are refused');
 cmp_ok($n[0], '<=', 100 + 100 * ($took + 0.1) + $bound,

@@ -181,6 +181,7 @@ ok($node{c}->wait_for_log(qr/zone "one": begins with what other nodes/,
 
 ($known) = requests('c', 'k7', 1);
 is($known->{headers}{'x-status'}, 'PASSED', 'the first request there');
+is($known->{headers}{'x-reason'}, 'forecast', 'and by its forecast');
 
 my ($second) = requests('c', 'k7', 1);
 
