@@ -150,6 +150,55 @@ prd_outlook_idle(const prd_tracked_t *c, uint32_t now)
 
 
 /*
+ * A record's track and a track's record, or NULL: what belongs together names
+ * each other.  What only one of them says was left by a thread that was killed
+ * between the two stores.
+ */
+
+static prd_outlook_track_t *
+prd_outlook_owned(const prd_outlook_view_t *v, const prd_tracked_t *c)
+{
+    prd_outlook_track_t  *t;
+
+    if (c->track == 0 || c->track > v->tracks) {
+        return NULL;
+    }
+
+    t = &v->track[c->track - 1];
+
+    return t->owner == (uint32_t) (c - v->client) + 1 ? t : NULL;
+}
+
+
+static prd_tracked_t *
+prd_outlook_owner(const prd_outlook_view_t *v, const prd_outlook_track_t *t)
+{
+    prd_tracked_t  *c;
+
+    if (t->owner == 0 || t->owner > v->clients) {
+        return NULL;
+    }
+
+    c = &v->client[t->owner - 1];
+
+    return c->tag && prd_outlook_owned(v, c) == t ? c : NULL;
+}
+
+
+static void
+prd_outlook_disown(const prd_outlook_view_t *v, const prd_tracked_t *c)
+{
+    prd_outlook_track_t  *t;
+
+    t = prd_outlook_owned(v, c);
+
+    if (t) {
+        t->owner = 0;
+    }
+}
+
+
+/*
  * Who knows whether a record's client is still in its slot is the caller, who
  * sees the table; here it is told by idle times alone.
  */
@@ -201,9 +250,7 @@ prd_outlook_take(prd_outlook_view_t *v, const prd_outlook_bin_t *bin)
 
     prd_outlook_begin(victim);
 
-    if (victim->track) {
-        v->track[victim->track - 1].owner = 0;
-    }
+    prd_outlook_disown(v, victim);
 
     memset((char *) victim + sizeof(uint32_t), 0,
            sizeof(prd_tracked_t) - sizeof(uint32_t));
@@ -239,29 +286,9 @@ prd_outlook_class(uint32_t horizon_s)
 }
 
 
-/*
- * The record that a track belongs to, or NULL: both name each other, but for
- * a thread that was killed just between.
- */
-
-static prd_tracked_t *
-prd_outlook_owner(prd_outlook_view_t *v, const prd_outlook_track_t *t)
-{
-    prd_tracked_t  *c;
-
-    if (t->owner == 0 || t->owner > v->clients) {
-        return NULL;
-    }
-
-    c = &v->client[t->owner - 1];
-
-    return c->tag && c->track == (uint32_t) (t - v->track) + 1 ? c : NULL;
-}
-
-
 /* A track for a record that has none; whoever loses one asked for less. */
 
-static void
+static prd_outlook_track_t *
 prd_outlook_earn(prd_outlook_view_t *v, prd_tracked_t *c)
 {
     uint32_t              i, mine;
@@ -303,7 +330,7 @@ prd_outlook_earn(prd_outlook_view_t *v, prd_tracked_t *c)
         }
 
         if (t == NULL) {
-            return;
+            return NULL;
         }
     }
 
@@ -311,6 +338,8 @@ prd_outlook_earn(prd_outlook_view_t *v, prd_tracked_t *c)
     prd_track_init(&t->track);
     t->owner = mine;
     c->track = (uint32_t) (t - v->track) + 1;
+
+    return t;
 }
 
 
@@ -367,14 +396,12 @@ prd_outlook_expect(prd_outlook_view_t *v, prd_tracked_t *c,
 
 static void
 prd_outlook_track(prd_outlook_view_t *v, prd_tracked_t *c,
-    const prd_outlook_bin_t *bin)
+    prd_outlook_track_t *t, const prd_outlook_bin_t *bin)
 {
-    int                   ended;
-    uint32_t              b;
-    unsigned              k;
-    prd_outlook_track_t  *t;
+    int       ended;
+    uint32_t  b;
+    unsigned  k;
 
-    t = &v->track[c->track - 1];
     ended = 0;
 
     for (k = 0; k < PRD_TRACK_CLASSES; k++) {
@@ -454,10 +481,11 @@ uint32_t
 prd_outlook_count(prd_outlook_view_t *v, const prd_outlook_work_t *w,
     const prd_outlook_bin_t *bin, float *ahead)
 {
-    uint32_t          refused;
-    prd_tracked_t    *c;
-    prd_outlook_t    *o;
-    prd_habit_bin_t   h;
+    uint32_t              refused;
+    prd_tracked_t        *c;
+    prd_outlook_t        *o;
+    prd_habit_bin_t       h;
+    prd_outlook_track_t  *t;
 
     o = v->outlook;
     c = prd_outlook_find(v, bin->slot, bin->generation);
@@ -492,12 +520,19 @@ prd_outlook_count(prd_outlook_view_t *v, const prd_outlook_work_t *w,
         prd_habit_count(&c->habit, &h, bin->start_s, w->offset_s);
     }
 
-    if (c->track == 0 && c->habit.bins >= PRD_OUTLOOK_ACTIVE) {
-        prd_outlook_earn(v, c);
+    t = prd_outlook_owned(v, c);
+
+    if (t == NULL) {
+        c->track = 0;
+        c->ahead = 0;
+
+        if (c->habit.bins >= PRD_OUTLOOK_ACTIVE) {
+            t = prd_outlook_earn(v, c);
+        }
     }
 
-    if (c->track) {
-        prd_outlook_track(v, c, bin);
+    if (t) {
+        prd_outlook_track(v, c, t, bin);
         *ahead = c->ahead;
     }
 
@@ -729,11 +764,9 @@ prd_outlook_pass(prd_outlook_view_t *v, prd_outlook_work_t *w, uint64_t now_s,
 
             prd_outlook_begin(c);
 
-            if (c->track) {
-                v->track[c->track - 1].owner = 0;
-                c->track = 0;
-            }
+            prd_outlook_disown(v, c);
 
+            c->track = 0;
             c->tag = 0;
             prd_outlook_end(c);
         }

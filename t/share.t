@@ -8,6 +8,7 @@ use lib "$FindBin::Bin/lib";
 
 BEGIN { $ENV{PRD_TIMEOUT} ||= 240 }
 
+use PrdRedis;
 use PrdTest qw(wait_until spew);
 use Test::More;
 use Time::HiRes qw(time sleep);
@@ -67,8 +68,7 @@ END
 }
 
 for my $n (qw(a b c)) {
-    spew($node{$n}->dir . '/secret', '0123456789abcdef0123456789abcdef');
-    chmod 0600, $node{$n}->dir . '/secret';
+    PrdRedis::secret_file($node{$n}, 'secret');
     spew($node{$n}->dir . '/html/passed', "passed\n");
     $node{$n}->conf(conf());
 }
@@ -181,6 +181,7 @@ ok($node{c}->wait_for_log(qr/zone "one": begins with what other nodes/,
 
 ($known) = requests('c', 'k7', 1);
 is($known->{headers}{'x-status'}, 'PASSED', 'the first request there');
+is($known->{headers}{'x-reason'}, 'forecast', 'and by its forecast');
 
 my ($second) = requests('c', 'k7', 1);
 

@@ -399,10 +399,217 @@ bytes(void)
 }
 
 
+/* Who forecasts after another one leaves what that one has counted. */
+
+static void
+takeover(void)
+{
+    float               seen;
+    unsigned            i;
+    prd_outlook_t      *o;
+    prd_markov_ring_t  *ring;
+
+    begin();
+
+    o = v.outlook;
+    o->groups.group[2].id = o->chain_id[2] = 9;
+    ring = &o->ring[5];
+
+    prd_outlook_step(&v, &w, LAB_S, 0);
+
+    for (i = 0; i < 10; i++) {
+        prd_markov_note(ring, 2, 1, 4);
+    }
+
+    prd_outlook_step(&v, &w, LAB_S + 1, 0);
+
+    seen = o->chain[2].seen[4];
+    is_int(seen, 10, "what workers noted is counted");
+
+    memset(&w, 0, sizeof(prd_outlook_work_t));
+    prd_outlook_step(&v, &w, LAB_S + 2, 0);
+
+    is_int(o->chain[2].seen[4], seen, "by who takes over not again");
+
+    prd_markov_note(ring, 2, 1, 4);
+    prd_outlook_step(&v, &w, LAB_S + 3, 0);
+
+    is_int(o->chain[2].seen[4], seen + 1, "what is noted then, once");
+
+    end();
+}
+
+
+/* A clock that steps back makes nobody look idle. */
+
+static void
+clock_back(void)
+{
+    uint32_t       s, n;
+    prd_tracked_t  c;
+
+    begin();
+
+    for (s = 0; s < v.clients; s++) {
+        (void) count(s, 1, LAB_S, 5);
+    }
+
+    for (s = 300; s < 600; s++) {
+        (void) count(s, 1, LAB_S - 7200, 5);
+    }
+
+    for (s = n = 0; s < v.clients; s++) {
+        n += prd_outlook_client(&v, s, 7, &c) == PRD_OK;
+    }
+
+    is_int(n, v.clients, "newcomers before their time drive nobody out");
+
+    /* nor do those who have a record take another one's track */
+
+    for (n = 0; n <= PRD_OUTLOOK_ACTIVE; n++) {
+        for (s = 0; s < v.clients; s++) {
+            (void) count(s, 1, LAB_S + 10 * n, 5);
+        }
+    }
+
+    for (s = v.tracks; s < v.clients; s++) {
+        (void) count(s, 1, LAB_S - 7200, 5);
+    }
+
+    for (s = n = 0; s < v.tracks; s++) {
+        n += prd_outlook_client(&v, s, 7, &c) == PRD_OK && c.track != 0;
+    }
+
+    is_int(n, v.tracks, "nor take their tracks");
+
+    end();
+}
+
+
+static void
+tell(void *data, uint32_t slot, uint16_t generation, float forecast)
+{
+    uint32_t  *told = data;
+
+    (void) generation;
+    (void) forecast;
+
+    told[slot]++;
+}
+
+
+/* Those of whom a track says that it is theirs, and who say so too. */
+
+static uint32_t
+pairs(void)
+{
+    uint32_t  i, n, owner;
+
+    for (i = n = 0; i < v.tracks; i++) {
+        owner = v.track[i].owner;
+        n += owner && v.client[owner - 1].track == i + 1;
+    }
+
+    return n;
+}
+
+
+/* A thread was killed between the two stores that give a track to somebody. */
+
+static void
+orphans(void)
+{
+    uint32_t       i, s, h, mine, theirs, told[SLOTS];
+    prd_track_t    track;
+    prd_tracked_t  c;
+
+    begin();
+
+    /* each track is somebody's, who is known and here every hour */
+
+    for (h = 0; h < 60; h++) {
+        for (s = 0; s < v.tracks; s++) {
+            (void) count(s, 20, LAB_S + 3600 * h, 5);
+        }
+    }
+
+    is_int(pairs(), v.tracks, "all tracks are taken");
+
+    /* its owner does not name it any more */
+
+    v.client[7].track = 0;
+    is_int(v.track[7].owner, 8, "a track without an owner");
+
+    for (i = 0; i < v.tracks; i++) {
+        (void) count(7, 20, LAB_S + 3600 * h, 5);
+    }
+
+    is_int(pairs(), v.tracks, "it is earned again");
+    ok(v.client[7].track == 8, "by whoever came first");
+
+    /* the same, and its owner had another one already */
+
+    mine = v.client[3].track;
+    theirs = v.client[4].track;
+    is_int(prd_outlook_client(&v, 4, 7, &c), PRD_OK, "somebody");
+    is_int(prd_outlook_copy_track(&v, &c, &track), PRD_OK, "has a track");
+    v.client[4].track = 0;
+    is_int(prd_outlook_copy_track(&v, &c, &track), PRD_DECLINED,
+           "which is not to be read when it is given away");
+    v.track[theirs - 1].owner = v.track[mine - 1].owner;
+
+    memset(told, 0, sizeof(told));
+
+    for (i = 0; i < v.tracks; i++) {
+        prd_outlook_look_ahead(&v, LAB_S + 3600 * (h + 1), tell, told);
+    }
+
+    ok(told[2] == 1 && told[5] == 1, "a pass tells of each track once");
+    is_int(told[3], 1, "not of one that only names its owner");
+    is_int(told[4], 0, "nor of who lost it");
+
+    for (i = 0; i < v.tracks; i++) {
+        (void) count(4, 20, LAB_S + 3600 * (h + 1), 5);
+    }
+
+    is_int(pairs(), v.tracks, "and is earned by the next one");
+
+    /* a record names a track that is another's by now */
+
+    mine = v.client[10].track;
+    v.client[11].track = mine;
+
+    is_int(prd_outlook_client(&v, 11, 7, &c), PRD_OK, "it says that it has");
+    is_int(prd_outlook_copy_track(&v, &c, &track), PRD_DECLINED,
+           "but it has none");
+
+    (void) count(10, 20, LAB_S + 3600 * (h + 2), 5);
+    (void) count(11, 5000, LAB_S + 3600 * (h + 2), 5);
+    is_int(v.track[mine - 1].sum[2], 20, "and adds nothing to it");
+    ok(v.client[11].track != mine, "nor goes on to name it");
+
+    v.client[12].track = mine;
+    atomic_store(&tags[12], 0);
+
+    for (s = 0; s <= PRD_OUTLOOK_PASS + 1; s++) {
+        prd_outlook_close(&v, &w, 1, LAB_S + 3600 * (h + 2) + 10 * s, 0,
+                          everybody, NULL);
+    }
+
+    is_int(prd_outlook_client(&v, 12, 7, &c), PRD_DECLINED, "it is forgotten");
+    is_int(v.track[mine - 1].owner, 11, "the track stays with its owner");
+
+    end();
+}
+
+
 int
 main(void)
 {
     records();
+    takeover();
+    clock_back();
+    orphans();
     misses();
     curves();
     groups();

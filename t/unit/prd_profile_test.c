@@ -1143,6 +1143,72 @@ copy(void)
 }
 
 
+/*
+ * What a client was refused before a restart, or in another zone, is not
+ * refused once more in its first bin after it.
+ */
+
+static void
+refusals(void)
+{
+    int                 i;
+    float               ahead;
+    file_t              file;
+    uint32_t            slot;
+    uint64_t            kept;
+    prd_view_t          a, b;
+    prd_outlook_bin_t   bin;
+
+    static const char          *what[] = { "loaded", "copied" };
+    static prd_outlook_work_t   work;
+
+    a = zone(zone_size(ZONE));
+    slot = client(&a, 1000, 3, 500, 10);
+    atomic_store(&a.table.entries[slot].refused, 4000);
+
+    memset(&bin, 0, sizeof(bin));
+    bin.tag = 1000;
+    bin.slot = slot;
+    bin.generation = (uint16_t) prd_env_generation(
+                         atomic_load(&a.table.entries[slot].envelope));
+    bin.blocks = 9;
+    bin.requests = 1;
+    bin.refused = 4000;
+    bin.start_s = NOW_S - 7200;
+    (void) prd_outlook_count(&a.outlook, &work, &bin, &ahead);
+
+    for (i = 0; i < 2; i++) {
+        b = zone(zone_size(ZONE));
+
+        if (i == 0) {
+            (void) save(&file, &a, 1);
+            (void) load(&file, &b, NOW_S, &kept);
+            free(file.p);
+
+        } else {
+            (void) prd_profile_copy(&a, &b, &policy, NOW_S, NOW_MS);
+        }
+
+        slot = prd_table_find(&b.table, 1000);
+        is_int(atomic_load(&b.table.entries[slot].refused), 4000,
+               "%s: refused so far", what[i]);
+
+        bin.slot = slot;
+        bin.generation = (uint16_t) prd_env_generation(
+                             atomic_load(&b.table.entries[slot].envelope));
+        bin.refused = 4002;
+        bin.start_s = NOW_S;
+
+        is_int(prd_outlook_count(&b.outlook, &work, &bin, &ahead), 2,
+               "%s: refused in its first bin", what[i]);
+
+        end(&b);
+    }
+
+    end(&a);
+}
+
+
 /* An hour in the life, a restart, and on. */
 
 static void
@@ -1672,6 +1738,7 @@ main(void)
     absurd();
     crowd();
     copy();
+    refusals();
     life();
     tracks();
 
