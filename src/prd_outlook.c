@@ -16,6 +16,7 @@
 #define PRD_OUTLOOK_HOURS     2        /* the class of bins of an hour */
 #define PRD_OUTLOOK_HOUR_S    3600
 #define PRD_OUTLOOK_HOUR_GAIN 0.02f    /* of a group's typical day */
+#define PRD_OUTLOOK_SCORED    1000     /* bins: the memory of coverage */
 
 #define prd_outlook_align(n)  (((n) + 63) & ~(size_t) 63)
 
@@ -638,6 +639,7 @@ prd_outlook_places(prd_outlook_t *o)
 
         o->chain_id[i] = o->groups.group[i].id;
         o->group_sum[i] = 0;
+        o->group_n[i] = o->group_bytes[i] = 0;
 
         memset(&o->chain[i], 0, sizeof(prd_markov_t));
         memset(o->typical[i], 0, sizeof(o->typical[i]));
@@ -695,6 +697,23 @@ prd_outlook_publish(prd_aggregate_t *a, prd_curve_t *curve, int64_t *bin)
 }
 
 
+/* Did the forecast of bytes for the bin that is over cover them? */
+
+static void
+prd_outlook_span_bytes(prd_outlook_t *o, unsigned i, int64_t bin)
+{
+    float  hit;
+
+    if (o->bytes_upper[i] > 0 && bin == o->curve_bin[i] + 1) {
+        o->bytes_scored[i] = prd_min(o->bytes_scored[i] + 1,
+                                     PRD_OUTLOOK_SCORED);
+        hit = o->bytes[i] <= o->bytes_upper[i];
+        o->bytes_covered[i] += (hit - o->bytes_covered[i])
+                               / (float) o->bytes_scored[i];
+    }
+}
+
+
 /* What the zone did in a bin that was longer than 10 s. */
 
 static void
@@ -722,8 +741,14 @@ prd_outlook_span(prd_outlook_view_t *v, unsigned i, int64_t bin, double y)
         prd_outlook_miss(v, &miss);
     }
 
+    prd_outlook_span_bytes(o, i, bin);
+
     (void) prd_aggregate_add(a, bin, y);
     prd_outlook_publish(a, o->curve[i], &o->curve_bin[i]);
+
+    o->bytes[i] = 0;
+    o->bytes_upper[i] = (float) (o->curve[i][0].quantile[2]
+                                 * prd_outlook_bytes(o, PRD_GROUP_NONE));
 }
 
 
@@ -868,7 +893,10 @@ prd_outlook_close(prd_outlook_view_t *v, prd_outlook_work_t *w,
         }
 
         o->sum[i] += tokens;
+        o->bytes[i] += o->bytes_bin;
     }
+
+    o->bytes_bin = 0;
 
     bin = (int64_t) ((end_s - 10) / prd_outlook_span_s[1]);
 
@@ -883,6 +911,63 @@ prd_outlook_close(prd_outlook_view_t *v, prd_outlook_work_t *w,
 
     prd_outlook_pass(v, w, end_s, learning, vote, data);
     prd_outlook_step(v, w, end_s, learning);
+}
+
+
+void
+prd_outlook_sizes(prd_outlook_view_t *v, const uint64_t grown[PRD_SIZES],
+    const uint64_t group_grown[PRD_GROUPS], double cost)
+{
+    double          n;
+    unsigned        i;
+    prd_outlook_t  *o;
+
+    o = v->outlook;
+    o->cost = cost > 0 && cost < PRD_TRACK_Y_MAX ? cost : 1;
+    o->bytes_bin = prd_sizes_add(&o->sizes, grown);
+
+    for (i = 0; i < PRD_GROUPS; i++) {
+        n = prd_size_count(group_grown[i]);
+
+        if (n > 0 && o->groups.group[i].id) {
+            o->group_n[i] += (float) n
+                             - o->group_n[i] / PRD_SIZE_MEMORY;
+            o->group_bytes[i] += (float) prd_size_bytes(group_grown[i])
+                                 - o->group_bytes[i] / PRD_SIZE_MEMORY;
+        }
+    }
+}
+
+
+prd_rc_t
+prd_outlook_size_of(const prd_outlook_t *o, unsigned group, prd_size_t *size)
+{
+    double    n;
+    prd_rc_t  rc;
+
+    rc = prd_sizes_get(&o->sizes, size);
+
+    if (rc == PRD_OK && group < PRD_GROUPS) {
+        n = o->group_n[group];
+        size->mean = (o->group_bytes[group] + PRD_SIZE_PRIOR * size->mean)
+                     / (n + PRD_SIZE_PRIOR);
+        size->requests = n;
+    }
+
+    return rc;
+}
+
+
+double
+prd_outlook_bytes(const prd_outlook_t *o, unsigned group)
+{
+    prd_size_t  size;
+
+    if (prd_outlook_size_of(o, group, &size) != PRD_OK) {
+        return 0;
+    }
+
+    return size.mean / (o->cost > 0 ? o->cost : 1);
 }
 
 

@@ -32,6 +32,7 @@
 #include "prd_experts.h"
 #include "prd_group.h"
 #include "prd_markov.h"
+#include "prd_size.h"
 
 
 #define PRD_OUTLOOK_SHARE    6         /* slots for a record */
@@ -139,6 +140,17 @@ typedef struct {
     int64_t           group_curve_bin[PRD_GROUPS];
     prd_curve_t       group_curve[PRD_GROUPS][PRD_OUTLOOK_POINTS];
 
+    prd_sizes_t       sizes;                  /* of requests */
+    float             group_n[PRD_GROUPS];    /* sized in a group, fading */
+    float             group_bytes[PRD_GROUPS];
+    double            cost;                   /* tokens a request; 0: 1 */
+    double            bytes_bin;              /* of the 10 s that are over */
+    double            bytes[PRD_OUTLOOK_SPANS];       /* of open bins */
+    float             bytes_upper[PRD_OUTLOOK_SPANS]; /* 95 % quantile that */
+                                              /* was forecast; 0: none */
+    float             bytes_covered[PRD_OUTLOOK_SPANS];   /* share of bins */
+    uint32_t          bytes_scored[PRD_OUTLOOK_SPANS];    /* saturates */
+
     _Atomic uint32_t  miss_next;       /* misses ever, modulo 2^32 */
     _Atomic uint64_t  missed;          /* the same, not modulo */
     _Atomic uint32_t  miss_seq[PRD_OUTLOOK_MISSES];
@@ -236,6 +248,24 @@ typedef int (*prd_outlook_vote_pt)(void *data, uint32_t slot);
 void prd_outlook_close(prd_outlook_view_t *v, prd_outlook_work_t *w,
     double tokens, uint64_t end_s, int learning, prd_outlook_vote_pt vote,
     void *data);
+
+/*
+ * Before the end of a 10 s bin: what responses were counted in it, words of
+ * prd_size.h of all and of a sample of the groups'; tokens a request costs.
+ */
+void prd_outlook_sizes(prd_outlook_view_t *v, const uint64_t grown[PRD_SIZES],
+    const uint64_t group_grown[PRD_GROUPS], double cost);
+
+/*
+ * Bytes of a response, of a group or (PRD_GROUP_NONE) of all; a group's mean is
+ * drawn to that of all as by PRD_SIZE_PRIOR requests, the quantile is that of
+ * all.  PRD_DECLINED: none has been seen.
+ */
+prd_rc_t prd_outlook_size_of(const prd_outlook_t *o, unsigned group,
+    prd_size_t *size);
+
+/* The mean of it for a token: what a forecast of tokens is of bytes; or 0. */
+double prd_outlook_bytes(const prd_outlook_t *o, unsigned group);
 
 /* What a request of a class costs, of all clients. */
 void prd_outlook_cost(prd_outlook_view_t *v, unsigned class_, float cost);

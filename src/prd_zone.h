@@ -20,7 +20,7 @@
 
 
 #define PRD_MAGIC      0x7072656431ull          /* "pred1" */
-#define PRD_LAYOUT     2                        /* of the shared memory */
+#define PRD_LAYOUT     3                        /* of the shared memory */
 
 #define PRD_WORKERS    64                       /* slots of own counters */
 #define PRD_CLASSES    256
@@ -55,6 +55,8 @@ typedef struct {
                                                 /* level units * 64 */
     _Atomic uint64_t  class_cost[PRD_CLASSES];  /* admitted, level units */
     _Atomic uint64_t  class_n[PRD_CLASSES];     /* requests of it */
+    _Atomic uint64_t  size[PRD_SIZES];          /* see prd_size.h */
+    _Atomic uint64_t  group_size[PRD_GROUPS];   /* of one in eight */
 } prd_worker_t;
 
 
@@ -196,6 +198,8 @@ typedef struct {
     uint64_t       class_seen[PRD_CLASSES];     /* sums at the last tick */
     uint64_t       class_cost_seen[PRD_CLASSES];        /* at the last bin */
     uint64_t       class_n_seen[PRD_CLASSES];
+    uint64_t       size_seen[PRD_SIZES];
+    uint64_t       group_size_seen[PRD_GROUPS];
     uint32_t       costed;                      /* priors have been moved */
     double         requests;                    /* admitted, for the mean */
     double         tokens;
