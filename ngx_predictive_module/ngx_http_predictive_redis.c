@@ -2038,25 +2038,26 @@ ngx_http_predictive_link_break(ngx_http_predictive_link_t *link,
     if (topology->closing || link->retired) {
         link->failed = 1;
 
-    } else if (!link->failed) {
-        link->failed = 1;
+    } else if (text && text->len) {
 
-        if (text && text->len) {
-            (void) ngx_http_predictive_link_heard(link, text);
+        /* once, and when it is something else */
+
+        if (!ngx_http_predictive_link_heard(link, text) || !link->failed) {
             s = ngx_http_predictive_link_clean(text, line, sizeof(line));
 
             ngx_log_error(NGX_LOG_ERR, topology->log, err,
                           "predictive store \"%V\": server %V %s: \"%V\"",
                           &topology->store->name, &link->name, why, &s);
-
-        } else {
-            ngx_log_error(NGX_LOG_ERR, topology->log, err,
-                          "predictive store \"%V\": server %V %s",
-                          &topology->store->name, &link->name, why);
         }
 
-    } else if (text && text->len) {
-        ngx_http_predictive_link_say(link, text);
+        link->failed = 1;
+
+    } else if (!link->failed) {
+        link->failed = 1;
+
+        ngx_log_error(NGX_LOG_ERR, topology->log, err,
+                      "predictive store \"%V\": server %V %s",
+                      &topology->store->name, &link->name, why);
     }
 
     if (link->breaker != NGX_HTTP_PREDICTIVE_BREAKER_OPEN) {
