@@ -1319,6 +1319,16 @@ generation(const prd_view_t *view, uint32_t slot)
 }
 
 
+static int
+everybody(void *data, uint32_t slot)
+{
+    (void) data;
+    (void) slot;
+
+    return 1;
+}
+
+
 /* Ten seconds of three clients: one steady, one at two o'clock, one seldom. */
 
 static void
@@ -1361,7 +1371,7 @@ ten_seconds(prd_view_t *view, uint64_t start_s)
         = 3 * prd_size_word(700 + start_s % 97);
     prd_outlook_sizes(&view->outlook, grown, grown_groups, 1.5);
     prd_outlook_close(&view->outlook, &outlook_work, sum, start_s + 10, 0,
-                      NULL, NULL);
+                      everybody, NULL);
 }
 
 
@@ -1583,7 +1593,7 @@ tracks(void)
        && memcmp(o->sum, p->sum, sizeof(o->sum)) == 0
        && o->group_bin == p->group_bin, "open bins of the zone");
     ok(memcmp(&o->sizes, &p->sizes, sizeof(o->sizes)) == 0
-       && o->cost == p->cost && o->sizes.n[8] > 1, "sizes");
+       && o->cost == p->cost && o->sizes.n[6] > 1, "sizes");
     ok(memcmp(o->bytes, p->bytes, sizeof(o->bytes)) == 0
        && memcmp(o->bytes_covered, p->bytes_covered,
                  sizeof(o->bytes_covered)) == 0
