@@ -1537,6 +1537,7 @@ prd_profile_read_outlook(prd_profile_t *f, prd_view_t *view,
     int64_t         shift_s;
     uint8_t         buf[PRD_PROFILE_PACK];
     uint32_t        i, k, n, id, slot;
+    uint64_t        then_s;
     prd_rc_t        rc;
     prd_tracked_t   c;
     prd_outlook_t  *o;
@@ -1553,8 +1554,9 @@ prd_profile_read_outlook(prd_profile_t *f, prd_view_t *view,
         }
 
         p = buf;
+        then_s = prd_get64(&p);
         shift_s = (int64_t) base_s
-                  - (int64_t) prd_min(prd_get64(&p), INT64_MAX / 2);
+                  - (int64_t) prd_min(then_s, INT64_MAX / 2);
     }
 
     rc = prd_profile_read_pack(f, buf, sizeof(buf), &len);
