@@ -32,6 +32,7 @@ one() {
             return $rc
             ;;
         closing)  "$bin/closing_bench" "$@" ;;
+        experts)  "$bin/experts" "$@" ;;
         decide)   "$bin/decide" "$@" ;;
         front)    perl "$here/front.pl" "$@" ;;
         replay)   perl "$here/replay.pl" "$bin" "$@" ;;
@@ -42,8 +43,8 @@ one() {
         shield)   perl "$here/shield.pl" "$@" ;;
         soak)     perl "$here/soak.pl" "$@" ;;
         *)
-            echo "usage: $0 [poison|frog|newcomer|farm [TRACE]|closing|decide|" \
-                 "front|lease|replay|thread|limits|shield TRACE.lab|" \
+            echo "usage: $0 [poison|frog|newcomer|farm [TRACE]|closing|experts|" \
+                 "decide|front|lease|replay|thread|limits|shield TRACE.lab|" \
                  "soak [REQUESTS]]" >&2
             exit 2
             ;;

@@ -381,7 +381,7 @@ prd_outlook_track(prd_outlook_view_t *v, prd_tracked_t *c,
 
         if (t->bin[k] && t->bin[k] != b) {
             prd_outlook_end_bin(v, c, t, k, bin->vote);
-            ended = 1;
+            ended |= (k == prd_outlook_class(bin->horizon_s));
         }
 
         t->bin[k] = b;
