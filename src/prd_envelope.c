@@ -46,7 +46,7 @@ static float prd_scores_quantile(const prd_scores_t *s, double alpha);
 static void prd_scores_vote(prd_scores_t *s, double z, double alpha,
     float most, int learning, double now_s);
 static void prd_learned_rate(prd_learned_t *l, const prd_pooled_t *p,
-    const prd_envelope_terms_t *t, double now_s);
+    const prd_envelope_terms_t *t, int on, double now_s);
 
 
 unsigned
@@ -456,15 +456,18 @@ prd_learned_hour(prd_learned_t *l, prd_pooled_t *p,
     l->count = 0;
     l->counted = 0;
 
-    prd_learned_rate(l, p, t, now_s);
+    prd_learned_rate(l, p, t, 1, now_s);
 }
 
 
-/* The habit, or what the next horizon is expected to need. */
+/*
+ * The habit, or what the next horizon is expected to need.  `on`: the client
+ * was active in the last horizon, too.
+ */
 
 static void
 prd_learned_rate(prd_learned_t *l, const prd_pooled_t *p,
-    const prd_envelope_terms_t *t, double now_s)
+    const prd_envelope_terms_t *t, int on, double now_s)
 {
     float  r, near, hour, hours, count;
 
@@ -486,9 +489,15 @@ prd_learned_rate(prd_learned_t *l, const prd_pooled_t *p,
          */
 
         if (!t->learning) {
-            /* what is counted already was of an hour that has ended */
+            /*
+             * What is counted already was of an hour that has ended, and
+             * says nothing of this one; but of who goes on without a pause
+             * it is closed in a moment, and until then it holds: or each
+             * full hour would be a further step of growth for a patient
+             * thief (bench/frog: 7 % more).
+             */
 
-            count = l->counted ? 0 : l->count;
+            count = l->counted && !on ? 0 : l->count;
             hours = l->hours - l->counted;
             hour *= 1 + PRD_NEAR_HOURS / hours;
             near = prd_min(near, prd_max(hour - count, 0.0f)
@@ -508,7 +517,7 @@ void
 prd_learned_ahead(prd_learned_t *l, const prd_pooled_t *p,
     const prd_envelope_terms_t *t, double now_s)
 {
-    prd_learned_rate(l, p, t, now_s);
+    prd_learned_rate(l, p, t, 0, now_s);
 }
 
 
@@ -572,7 +581,7 @@ prd_learned_near(prd_learned_t *l, prd_pooled_t *p,
         l->near_bin = bin;
         l->near = 0;
 
-        prd_learned_rate(l, p, t, now_s);
+        prd_learned_rate(l, p, t, l->run > 0, now_s);
     }
 
     l->near = prd_min(l->near + (count > 0 ? (float) count : 0),

@@ -137,6 +137,7 @@ typedef struct {
 /* A client: all bytes 0 is one that has not been seen. */
 
 typedef struct {
+    _Alignas(8)                            /* copied by words */
     uint16_t          version;
     uint16_t          size;
     uint16_t          hour[2][24];         /* packed; working day, weekend */
