@@ -23,7 +23,7 @@ one() {
     shift
 
     case "$name" in
-        aggregate|decide|exact|farm|frog|groups|gru|lease|newcomer)
+        aggregate|decide|exact|experts|farm|frog|groups|gru|lease|newcomer)
             "$bin/$name" "$@"
             ;;
         poison)

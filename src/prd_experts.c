@@ -417,18 +417,13 @@ prd_track_median(float *v, unsigned n)
 static void
 prd_track_quantiles(float *v, unsigned n, float q[PRD_QUANTILES])
 {
-    float     top[PRD_TRACK_RING / 8 + 2], lo, hi;
+    float     top[PRD_TRACK_RING / 8 + 2], lo;
     unsigned  i, j, m;
 
-    lo = hi = n ? v[0] : 0;
+    for (i = 1; i < n && v[i] == v[0]; i++) { /* void */ }
 
-    for (i = 1; i < n; i++) {
-        lo = prd_min(lo, v[i]);
-        hi = prd_max(hi, v[i]);
-    }
-
-    if (lo == hi) {
-        q[0] = q[1] = q[2] = q[3] = lo;
+    if (i >= n) {
+        q[0] = q[1] = q[2] = q[3] = n ? v[0] : 0;
         return;
     }
 

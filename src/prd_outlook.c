@@ -440,9 +440,10 @@ prd_outlook_track(prd_outlook_view_t *v, prd_tracked_t *made,
 {
     int          ended;
     uint32_t     b;
-    unsigned     k;
+    unsigned     k, ahead;
     prd_track_t  track;
 
+    ahead = 0;
     ended = 0;
 
     for (k = 0; k < PRD_TRACK_CLASSES; k++) {
@@ -456,14 +457,21 @@ prd_outlook_track(prd_outlook_view_t *v, prd_tracked_t *made,
             }
 
             prd_outlook_end_bin(v, made, t, &track, k, bin->vote);
+
+            /* other bins do not move what is forecast for this horizon */
+
+            ahead |= (k == prd_outlook_class(bin->horizon_s));
         }
 
         prd_outlook_set(t->bin[k], b);
         prd_outlook_float(&t->sum[k], t->sum[k] + bin->tokens);
     }
 
-    if (ended) {
+    if (ahead) {
         made->ahead = prd_outlook_expect(v, &track, bin->horizon_s);
+    }
+
+    if (ended) {
         prd_words_write(&t->track, &track, sizeof(prd_track_t));
     }
 }
