@@ -966,8 +966,12 @@ prd_profile_read_words(prd_profile_t *f, void *dst, size_t len)
             return rc;
         }
 
-        for (i = 0, set = 0; i < n; i++) {
-            set += bits[i / 8] >> i % 8 & 1;
+        if (n % 8) {
+            bits[n / 8] &= (uint8_t) ((1u << n % 8) - 1);
+        }
+
+        for (i = 0, set = 0; i < (n + 7) / 8; i++) {
+            set += (size_t) __builtin_popcount(bits[i]);
         }
 
         rc = prd_profile_read(f, buf, set * 4);
@@ -983,12 +987,14 @@ prd_profile_read_words(prd_profile_t *f, void *dst, size_t len)
         memset(d, 0, n * 4);
         p = buf;
 
-        for (i = 0; i < n; i++, d += 4) {
-            if (bits[i / 8] >> i % 8 & 1) {
-                memcpy(d, p, 4);
+        for (i = 0; i < (n + 7) / 8; i++) {
+            for (set = bits[i]; set; set &= set - 1) {
+                memcpy(d + 4 * (8 * i + (size_t) __builtin_ctzl(set)), p, 4);
                 p += 4;
             }
         }
+
+        d += n * 4;
     }
 
     return size == len ? PRD_OK : PRD_DECLINED;
