@@ -23,11 +23,12 @@ one() {
     shift
 
     case "$name" in
-        frog|newcomer|farm)  "$bin/$name" "$@" ;;
+        frog|newcomer|farm|votes)  "$bin/$name" "$@" ;;
         poison)
             local rc=0
             one frog || rc=1
             one newcomer || rc=1
+            one votes || rc=1
             one farm "$@" || rc=1
             return $rc
             ;;
@@ -42,7 +43,7 @@ one() {
         shield)   perl "$here/shield.pl" "$@" ;;
         soak)     perl "$here/soak.pl" "$@" ;;
         *)
-            echo "usage: $0 [poison|frog|newcomer|farm [TRACE]|closing|decide|" \
+            echo "usage: $0 [poison|frog|newcomer|votes|farm [TRACE]|closing|decide|" \
                  "front|lease|replay|thread|limits|shield TRACE.lab|" \
                  "soak [REQUESTS]]" >&2
             exit 2
@@ -57,7 +58,8 @@ fi
 
 failed=
 
-for name in closing decide front lease replay thread limits frog newcomer farm; do
+for name in closing decide front lease replay thread limits frog newcomer votes \
+            farm; do
     one "$name" || failed="$failed $name"
     echo
 done
