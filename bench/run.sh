@@ -23,13 +23,14 @@ one() {
     shift
 
     case "$name" in
-        aggregate|decide|exact|experts|farm|frog|groups|gru|lease|newcomer)
+        aggregate|decide|exact|experts|farm|frog|groups|gru|lease|newcomer|votes)
             "$bin/$name" "$@"
             ;;
         poison)
             local rc=0
             one frog || rc=1
             one newcomer || rc=1
+            one votes || rc=1
             one farm "$@" || rc=1
             return $rc
             ;;
@@ -56,7 +57,8 @@ fi
 
 failed=
 
-for name in closing decide front lease replay thread limits frog newcomer farm; do
+for name in closing decide front lease replay thread limits frog newcomer votes \
+            farm; do
     one "$name" || failed="$failed $name"
     echo
 done

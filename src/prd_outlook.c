@@ -884,6 +884,21 @@ prd_outlook_close(prd_outlook_view_t *v, prd_outlook_work_t *w,
 
     o = v->outlook;
     o->tracks.offset_s = w->offset_s;
+    o->tracks.now_s = (uint32_t) end_s;
+
+    /*
+     * Tables of errors begin empty with the zone, or with its process: for a
+     * week they follow their votes, then they are slow.  (Slow from the end
+     * of a warm-up of a day on, the loss of hourly forecasts of 45 clients
+     * was 9 to 47 % higher over two weeks.)
+     */
+
+    if (o->tracks_since_s == 0 || o->tracks_since_s > end_s) {
+        o->tracks_since_s = end_s;
+    }
+
+    o->tracks.slow = !learning
+                     && end_s - o->tracks_since_s >= PRD_OUTLOOK_FIRST_S;
 
     /* the bin that is over may be the first one of a longer one */
 

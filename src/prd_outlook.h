@@ -41,6 +41,7 @@
 #define PRD_OUTLOOK_TRACKS   24        /* slots for a track */
 #define PRD_OUTLOOK_ACTIVE   12
 #define PRD_OUTLOOK_AHEAD    360       /* bins: a pass over all tracks */
+#define PRD_OUTLOOK_FIRST_S  604800    /* of pooled tables: not yet slow */
 #define PRD_OUTLOOK_PASS     60        /* bins: a pass over all for groups */
 #define PRD_OUTLOOK_MISSES   256
 #define PRD_OUTLOOK_SPANS    3         /* of aggregates: 60, 300, 3600 s */
@@ -156,6 +157,7 @@ typedef struct {
     _Atomic uint32_t  miss_seq[PRD_OUTLOOK_MISSES];
     prd_miss_t        miss[PRD_OUTLOOK_MISSES];
 
+    uint64_t          tracks_since_s;  /* wall: votes are heard since */
     prd_tracks_t      tracks;          /* pooled, 60 s, 300 s and 3600 s */
 
     _Alignas(64)
