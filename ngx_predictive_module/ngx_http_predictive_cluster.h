@@ -1,8 +1,8 @@
 
 /*
- * What _redis.c, _cluster.c and _store.c share, and nobody else: links
- * (connections to one Redis each), the topology that says which link a
- * command takes, and a store's statistics.
+ * What the files about links (_link.h), _cluster.c and _store.c share, and
+ * nobody else: links (connections to one Redis each), the topology that says
+ * which link a command takes, and a store's statistics.
  *
  * Links, calls and topologies are of one process.
  */
@@ -258,7 +258,7 @@ struct ngx_http_predictive_topology_s {
 };
 
 
-/* _redis.c: links and calls */
+/* links and calls */
 
 uint64_t ngx_http_predictive_clock_us(void);
 
