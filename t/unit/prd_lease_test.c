@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "prd_lease.c"
+#include "prd_lease_inner.h"
 
 #include "lab.h"
 #include "lease_store.h"
