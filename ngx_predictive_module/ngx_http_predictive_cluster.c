@@ -15,8 +15,6 @@
 
 /* milliseconds between two questions */
 #define NGX_HTTP_PREDICTIVE_ASK_SOON     100
-#define NGX_HTTP_PREDICTIVE_ASK_TROUBLE  250
-#define NGX_HTTP_PREDICTIVE_ASK_MASTER   1000
 #define NGX_HTTP_PREDICTIVE_ASK_MAP      10000
 
 #define NGX_HTTP_PREDICTIVE_TRYAGAIN     10
@@ -25,29 +23,11 @@
 static void ngx_http_predictive_topology_fail(ngx_event_t *ev);
 static void ngx_http_predictive_topology_again(ngx_event_t *ev);
 static void ngx_http_predictive_topology_refresh(ngx_event_t *ev);
-static void ngx_http_predictive_topology_schedule(
-    ngx_http_predictive_topology_t *topology, ngx_msec_t ms);
-static void ngx_http_predictive_topology_later(
-    ngx_http_predictive_topology_t *topology, ngx_msec_t ms);
 static void ngx_http_predictive_topology_sweep(
     ngx_http_predictive_topology_t *topology);
 static void ngx_http_predictive_topology_ask(
     ngx_http_predictive_topology_t *topology);
-static void ngx_http_predictive_topology_known(
-    ngx_http_predictive_topology_t *topology);
-static void ngx_http_predictive_topology_unknown(
-    ngx_http_predictive_topology_t *topology);
-static ngx_http_predictive_link_t *ngx_http_predictive_topology_find(
-    ngx_http_predictive_topology_t *topology, ngx_str_t *host,
-    in_port_t port);
-static void ngx_http_predictive_topology_retire(
-    ngx_http_predictive_link_t *link);
 static void ngx_http_predictive_topology_free(ngx_queue_t *queue);
-
-static void ngx_http_predictive_sentinel_answer(void *data,
-    ngx_http_predictive_answer_t *answer);
-static void ngx_http_predictive_sentinel_master(
-    ngx_http_predictive_link_t *sentinel, ngx_str_t *host, in_port_t port);
 
 static void ngx_http_predictive_cluster_answer(void *data,
     ngx_http_predictive_answer_t *answer);
@@ -535,7 +515,7 @@ ngx_http_predictive_topology_error(ngx_http_predictive_link_t *link,
 /* Asking. */
 
 
-static void
+void
 ngx_http_predictive_topology_schedule(
     ngx_http_predictive_topology_t *topology, ngx_msec_t ms)
 {
@@ -556,7 +536,7 @@ ngx_http_predictive_topology_schedule(
 
 /* All is well: not before that. */
 
-static void
+void
 ngx_http_predictive_topology_later(ngx_http_predictive_topology_t *topology,
     ngx_msec_t ms)
 {
@@ -737,7 +717,7 @@ ngx_http_predictive_topology_ask(ngx_http_predictive_topology_t *topology)
 }
 
 
-static void
+void
 ngx_http_predictive_topology_known(ngx_http_predictive_topology_t *topology)
 {
     ngx_queue_t                    *q;
@@ -764,7 +744,7 @@ ngx_http_predictive_topology_known(ngx_http_predictive_topology_t *topology)
 
 /* This one could not say; perhaps another can. */
 
-static void
+void
 ngx_http_predictive_topology_unknown(ngx_http_predictive_topology_t *topology)
 {
     ngx_queue_t                    *q;
@@ -797,7 +777,7 @@ ngx_http_predictive_topology_unknown(ngx_http_predictive_topology_t *topology)
 }
 
 
-static ngx_http_predictive_link_t *
+ngx_http_predictive_link_t *
 ngx_http_predictive_topology_find(ngx_http_predictive_topology_t *topology,
     ngx_str_t *host, in_port_t port)
 {
@@ -833,7 +813,7 @@ ngx_http_predictive_topology_find(ngx_http_predictive_topology_t *topology,
 
 /* Replies to what is under way are still waited for. */
 
-static void
+void
 ngx_http_predictive_topology_retire(ngx_http_predictive_link_t *link)
 {
     link->retired = 1;
@@ -846,105 +826,6 @@ ngx_http_predictive_topology_retire(ngx_http_predictive_link_t *link)
 
     ngx_http_predictive_topology_schedule(link->topology,
                                           NGX_HTTP_PREDICTIVE_ASK_TROUBLE);
-}
-
-
-/* Sentinel. */
-
-
-static void
-ngx_http_predictive_sentinel_answer(void *data,
-    ngx_http_predictive_answer_t *answer)
-{
-    ngx_int_t                        port;
-    ngx_str_t                        host;
-    redisReply                      *reply, **pair;
-    ngx_http_predictive_link_t      *link;
-    ngx_http_predictive_topology_t  *topology;
-
-    link = data;
-    topology = link->topology;
-    reply = answer->reply;
-
-    topology->asked = NULL;
-
-    if (answer->status == NGX_HTTP_PREDICTIVE_REPLY_OK
-        && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2)
-    {
-        pair = reply->element;
-
-        if (pair[0]->type == REDIS_REPLY_STRING
-            && pair[1]->type == REDIS_REPLY_STRING)
-        {
-            host.data = (u_char *) pair[0]->str;
-            host.len = pair[0]->len;
-            port = ngx_atoi((u_char *) pair[1]->str, pair[1]->len);
-
-            if (host.len && host.len < 256 && port > 0 && port < 65536) {
-                ngx_http_predictive_sentinel_master(link, &host, port);
-                return;
-            }
-        }
-    }
-
-    if (!topology->said && answer->status <= NGX_HTTP_PREDICTIVE_REPLY_ERROR) {
-        topology->said = 1;
-
-        ngx_log_error(NGX_LOG_ERR, topology->log, 0,
-                      "predictive store \"%V\": sentinel %V knows no master "
-                      "\"%V\"", &topology->store->name, &link->name,
-                      &topology->store->master);
-    }
-
-    if (answer->status != NGX_HTTP_PREDICTIVE_REPLY_LOST) {
-        ngx_http_predictive_topology_unknown(topology);
-    }
-}
-
-
-static void
-ngx_http_predictive_sentinel_master(ngx_http_predictive_link_t *sentinel,
-    ngx_str_t *host, in_port_t port)
-{
-    ngx_http_predictive_link_t      *link, *was;
-    ngx_http_predictive_topology_t  *topology;
-
-    topology = sentinel->topology;
-    was = topology->master;
-
-    topology->failures = 0;
-    topology->source = sentinel;
-
-    link = ngx_http_predictive_topology_find(topology, host, port);
-
-    if (link == NULL) {
-        return;
-    }
-
-    if (link == was) {
-
-        if (!ngx_http_predictive_link_up(link)) {
-            /* perhaps another sentinel knows better */
-            return;
-        }
-
-        ngx_http_predictive_topology_later(topology,
-                                           NGX_HTTP_PREDICTIVE_ASK_MASTER);
-        return;
-    }
-
-    ngx_log_error(NGX_LOG_NOTICE, topology->log, 0,
-                  "predictive store \"%V\": the master is %V",
-                  &topology->store->name, &link->name);
-
-    topology->master = link;
-
-    if (was) {
-        ngx_http_predictive_topology_retire(was);
-    }
-
-    ngx_http_predictive_link_connect(link);
-    ngx_http_predictive_topology_known(topology);
 }
 
 

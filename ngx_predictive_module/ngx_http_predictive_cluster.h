@@ -1,8 +1,8 @@
 
 /*
- * What the files about links (_link.h), _cluster.c and _store.c share, and
- * nobody else: links (connections to one Redis each), the topology that says
- * which link a command takes, and a store's statistics.
+ * What the files about links (_link.h), _cluster.c, _sentinel.c and _store.c
+ * share, and nobody else: links (connections to one Redis each), the topology
+ * that says which link a command takes, and a store's statistics.
  *
  * Links, calls and topologies are of one process.
  */
@@ -36,6 +36,9 @@
 #define NGX_HTTP_PREDICTIVE_BACKOFF_MAX 2000
 #define NGX_HTTP_PREDICTIVE_SILENCE     2000     /* then another connection */
 #define NGX_HTTP_PREDICTIVE_IDLE        1000     /* then a PING */
+
+#define NGX_HTTP_PREDICTIVE_ASK_TROUBLE 250      /* between two questions */
+#define NGX_HTTP_PREDICTIVE_ASK_MASTER  1000
 
 #define NGX_HTTP_PREDICTIVE_FAILURES    5        /* timeouts in a row */
 #define NGX_HTTP_PREDICTIVE_REDIRECTS   8
@@ -319,6 +322,33 @@ void ngx_http_predictive_topology_ready(ngx_http_predictive_link_t *link);
 void ngx_http_predictive_topology_lost(ngx_http_predictive_link_t *link);
 void ngx_http_predictive_topology_gauge(
     ngx_http_predictive_topology_t *topology);
+
+/* Asks in that time at the latest; not before that time. */
+void ngx_http_predictive_topology_schedule(
+    ngx_http_predictive_topology_t *topology, ngx_msec_t ms);
+void ngx_http_predictive_topology_later(
+    ngx_http_predictive_topology_t *topology, ngx_msec_t ms);
+
+/* There is an answer, and commands go where it says; this one could not say,
+ * perhaps another can. */
+void ngx_http_predictive_topology_known(
+    ngx_http_predictive_topology_t *topology);
+void ngx_http_predictive_topology_unknown(
+    ngx_http_predictive_topology_t *topology);
+
+/* The link to a server, made if there is none.  NULL: no memory, too many. */
+ngx_http_predictive_link_t *ngx_http_predictive_topology_find(
+    ngx_http_predictive_topology_t *topology, ngx_str_t *host,
+    in_port_t port);
+
+/* Replies to what is under way are still waited for. */
+void ngx_http_predictive_topology_retire(ngx_http_predictive_link_t *link);
+
+
+/* _sentinel.c: who is the master; data is the sentinel's link */
+
+void ngx_http_predictive_sentinel_answer(void *data,
+    ngx_http_predictive_answer_t *answer);
 
 
 #endif /* _NGX_HTTP_PREDICTIVE_CLUSTER_H_INCLUDED_ */
