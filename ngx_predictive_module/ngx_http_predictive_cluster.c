@@ -3,10 +3,10 @@
  * Which Redis gets a command: the only one there is, the master that the
  * sentinels name, or the master of the key's hash slot.
  *
- * The map of a cluster (CLUSTER SLOTS) and the name of the master (SENTINEL
- * get-master-addr-by-name) are asked for at the start, whenever a link is
- * lost, and from time to time.  MOVED changes the map at once.  Commands wait
- * for the first answer, never for a later one.
+ * The map of a cluster (CLUSTER SLOTS) and the name of the master
+ * (_sentinel.c) are asked for at the start, whenever a link is lost, and from
+ * time to time.  MOVED changes the map at once.  Commands wait for the first
+ * answer, never for a later one.
  */
 
 
@@ -25,7 +25,11 @@ static void ngx_http_predictive_topology_again(ngx_event_t *ev);
 static void ngx_http_predictive_topology_refresh(ngx_event_t *ev);
 static void ngx_http_predictive_topology_sweep(
     ngx_http_predictive_topology_t *topology);
+static ngx_uint_t ngx_http_predictive_topology_named(
+    ngx_http_predictive_link_t *link);
 static void ngx_http_predictive_topology_ask(
+    ngx_http_predictive_topology_t *topology);
+static void ngx_http_predictive_topology_unknown(
     ngx_http_predictive_topology_t *topology);
 static void ngx_http_predictive_topology_free(ngx_queue_t *queue);
 
@@ -396,9 +400,12 @@ ngx_http_predictive_topology_ready(ngx_http_predictive_link_t *link)
 
     ngx_http_predictive_topology_gauge(topology);
 
-    if (topology->due && topology->asked == NULL
-        && (link->sentinel || topology->slots))
-    {
+    if (topology->store->mode == NGX_HTTP_PREDICTIVE_SENTINEL) {
+        ngx_http_predictive_sentinel_ready(link);
+        return;
+    }
+
+    if (topology->due && topology->asked == NULL && topology->slots) {
         ngx_http_predictive_topology_ask(topology);
     }
 }
@@ -421,7 +428,12 @@ ngx_http_predictive_topology_lost(ngx_http_predictive_link_t *link)
         return;
     }
 
-    if (link->sentinel || (topology->slots && link->nslots == 0)) {
+    if (topology->store->mode == NGX_HTTP_PREDICTIVE_SENTINEL) {
+        ngx_http_predictive_sentinel_lost(link);
+        return;
+    }
+
+    if (link->nslots == 0) {
 
         /* one of several to be asked: the next time another one is */
 
@@ -601,27 +613,64 @@ ngx_http_predictive_topology_sweep(ngx_http_predictive_topology_t *topology)
             ngx_http_predictive_link_close(link);
 
         } else if (link->sentinel && link != topology->source
-                   && link->ncalls == 0 && topology->master
-                   && ngx_http_predictive_link_up(topology->master)
+                   && link->ncalls == 0 && topology->source
+                   && ngx_http_predictive_sentinel_calm(topology)
                    && link->state == NGX_HTTP_PREDICTIVE_LINK_READY)
         {
             /* asked while something was amiss */
 
+            link->named = NULL;
             link->wanted = 0;
             ngx_http_predictive_link_close(link);
+
+        } else if (topology->slots == NULL && link->server == NULL
+                   && link != topology->master && link != topology->candidate
+                   && !ngx_http_predictive_topology_named(link))
+        {
+            ngx_http_predictive_topology_retire(link);
         }
     }
+}
+
+
+/* Does a sentinel say that it is the master? */
+
+static ngx_uint_t
+ngx_http_predictive_topology_named(ngx_http_predictive_link_t *link)
+{
+    ngx_queue_t                     *q;
+    ngx_http_predictive_link_t      *sentinel;
+    ngx_http_predictive_topology_t  *topology;
+
+    topology = link->topology;
+
+    for (q = ngx_queue_head(&topology->links);
+         q != ngx_queue_sentinel(&topology->links);
+         q = ngx_queue_next(q))
+    {
+        sentinel = ngx_queue_data(q, ngx_http_predictive_link_t, queue);
+
+        if (sentinel->named == link) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
 static void
 ngx_http_predictive_topology_ask(ngx_http_predictive_topology_t *topology)
 {
-    ngx_str_t                       argv[3];
-    ngx_uint_t                      n, well;
+    ngx_str_t                       argv[2];
     ngx_queue_t                    *q;
     ngx_http_predictive_link_t     *link, *ready, *other;
     ngx_http_predictive_command_t  *command;
+
+    if (topology->slots == NULL) {
+        ngx_http_predictive_sentinel_ask(topology);
+        return;
+    }
 
     if (topology->asked) {
         return;
@@ -632,13 +681,9 @@ ngx_http_predictive_topology_ask(ngx_http_predictive_topology_t *topology)
 
     /*
      * Whoever has not been asked for the longest time, of those connected; if
-     * none is, one more is connected, and asked when it is ready.  But while
-     * all is well the same sentinel goes on being asked; and while the master
-     * is away none is left out because others happen to be connected.
+     * none is, one more is connected, and asked when it is ready.
      */
 
-    well = topology->slots || (topology->master
-                              && ngx_http_predictive_link_up(topology->master));
     ready = NULL;
     other = NULL;
 
@@ -648,21 +693,15 @@ ngx_http_predictive_topology_ask(ngx_http_predictive_topology_t *topology)
     {
         link = ngx_queue_data(q, ngx_http_predictive_link_t, queue);
 
-        if (link->retired || (topology->slots == NULL && !link->sentinel)) {
+        if (link->retired) {
             continue;
         }
 
         if (link->state == NGX_HTTP_PREDICTIVE_LINK_READY
             && link->breaker != NGX_HTTP_PREDICTIVE_BREAKER_OPEN)
         {
-            if (ready == NULL || link->tried < ready->tried
-                || (well && link == topology->source))
-            {
+            if (ready == NULL || link->tried < ready->tried) {
                 ready = link;
-            }
-
-            if (well && link == topology->source) {
-                break;
             }
 
         } else if (link->state == NGX_HTTP_PREDICTIVE_LINK_CLOSED
@@ -676,35 +715,22 @@ ngx_http_predictive_topology_ask(ngx_http_predictive_topology_t *topology)
 
     topology->due = 1;
 
-    if (other
-        && (ready == NULL
-            || (!well && (topology->known || topology->failures))))
-    {
-        other->tried = ++topology->tries;
-        ngx_http_predictive_link_connect(other);
-    }
-
     if (ready == NULL) {
+
+        if (other) {
+            other->tried = ++topology->tries;
+            ngx_http_predictive_link_connect(other);
+        }
+
         return;
     }
 
-    if (topology->slots) {
-        ngx_str_set(&argv[0], "CLUSTER");
-        ngx_str_set(&argv[1], "SLOTS");
-        n = 2;
+    ngx_str_set(&argv[0], "CLUSTER");
+    ngx_str_set(&argv[1], "SLOTS");
 
-    } else {
-        ngx_str_set(&argv[0], "SENTINEL");
-        ngx_str_set(&argv[1], "get-master-addr-by-name");
-        argv[2] = topology->store->master;
-        n = 3;
-    }
-
-    command = ngx_http_predictive_link_command(ready, argv, n,
+    command = ngx_http_predictive_link_command(ready, argv, 2,
                                      topology->store->connect_timeout,
-                                     topology->slots
-                                     ? ngx_http_predictive_cluster_answer
-                                     : ngx_http_predictive_sentinel_answer,
+                                     ngx_http_predictive_cluster_answer,
                                      ready);
     if (command == NULL) {
         return;
@@ -744,21 +770,28 @@ ngx_http_predictive_topology_known(ngx_http_predictive_topology_t *topology)
 
 /* This one could not say; perhaps another can. */
 
-void
+static void
 ngx_http_predictive_topology_unknown(ngx_http_predictive_topology_t *topology)
 {
-    ngx_queue_t                    *q;
-    ngx_http_predictive_command_t  *command;
-
     topology->failures++;
 
     ngx_http_predictive_topology_schedule(topology,
                            topology->failures < topology->store->servers.nelts
                            ? 1 : NGX_HTTP_PREDICTIVE_ASK_TROUBLE);
 
-    if (topology->failures < topology->store->servers.nelts
-        || topology->known)
-    {
+    if (topology->failures >= topology->store->servers.nelts) {
+        ngx_http_predictive_topology_nobody(topology);
+    }
+}
+
+
+void
+ngx_http_predictive_topology_nobody(ngx_http_predictive_topology_t *topology)
+{
+    ngx_queue_t                    *q;
+    ngx_http_predictive_command_t  *command;
+
+    if (topology->known) {
         return;
     }
 

@@ -211,7 +211,16 @@ struct ngx_http_predictive_link_s {
     ngx_uint_t                         tried;     /* topology->tries, when it
                                                    * was last to be asked */
     ngx_msec_t                         retired_ms;
+
+    ngx_http_predictive_link_t        *named;     /* of a sentinel: who is the
+                                                   * master; NULL: not told */
+    ngx_msec_t                         tried_ms;  /* to be connected to it */
+
     unsigned                           sentinel:1;
+    unsigned                           asked:1;   /* a sentinel, who; whoever
+                                                   * was named, its ROLE */
+    unsigned                           odd:1;     /* said so: it names another
+                                                   * one, or is no master */
     unsigned                           wanted:1;  /* connect again when it
                                                    * is lost */
     unsigned                           retired:1; /* to be freed */
@@ -245,9 +254,10 @@ struct ngx_http_predictive_topology_s {
     ngx_event_t                        again;     /* of `retry` */
     ngx_event_t                        refresh;   /* of map and master */
 
-    ngx_http_predictive_link_t        *asked;     /* of map or master */
-    ngx_http_predictive_link_t        *source;    /* the sentinel that last
-                                                   * answered */
+    ngx_http_predictive_link_t        *asked;     /* of the map */
+    ngx_http_predictive_link_t        *source;    /* the sentinel that is
+                                                   * asked, and agrees */
+    ngx_http_predictive_link_t        *candidate; /* master, if it is one */
     ngx_uint_t                         tries;
     ngx_uint_t                         failures;  /* to say, in a row */
     unsigned                           known:1;
@@ -257,6 +267,8 @@ struct ngx_http_predictive_topology_s {
                                                    * ready */
     unsigned                           said:1;    /* that nobody knows the
                                                    * map or master */
+    unsigned                           doubt:1;   /* a sentinel named another
+                                                   * one: all are asked */
     unsigned                           closing:1;
 };
 
@@ -329,11 +341,11 @@ void ngx_http_predictive_topology_schedule(
 void ngx_http_predictive_topology_later(
     ngx_http_predictive_topology_t *topology, ngx_msec_t ms);
 
-/* There is an answer, and commands go where it says; this one could not say,
- * perhaps another can. */
+/* There is an answer, and commands go where it says; there is none for now,
+ * and those that wait for the first one fail. */
 void ngx_http_predictive_topology_known(
     ngx_http_predictive_topology_t *topology);
-void ngx_http_predictive_topology_unknown(
+void ngx_http_predictive_topology_nobody(
     ngx_http_predictive_topology_t *topology);
 
 /* The link to a server, made if there is none.  NULL: no memory, too many. */
@@ -345,10 +357,19 @@ ngx_http_predictive_link_t *ngx_http_predictive_topology_find(
 void ngx_http_predictive_topology_retire(ngx_http_predictive_link_t *link);
 
 
-/* _sentinel.c: who is the master; data is the sentinel's link */
+/* _sentinel.c: who is the master */
 
-void ngx_http_predictive_sentinel_answer(void *data,
-    ngx_http_predictive_answer_t *answer);
+/* Asks whoever is to be asked. */
+void ngx_http_predictive_sentinel_ask(
+    ngx_http_predictive_topology_t *topology);
+
+/* The master serves, and nobody names another one. */
+ngx_uint_t ngx_http_predictive_sentinel_calm(
+    ngx_http_predictive_topology_t *topology);
+
+/* As topology_ready() and _lost(). */
+void ngx_http_predictive_sentinel_ready(ngx_http_predictive_link_t *link);
+void ngx_http_predictive_sentinel_lost(ngx_http_predictive_link_t *link);
 
 
 #endif /* _NGX_HTTP_PREDICTIVE_CLUSTER_H_INCLUDED_ */

@@ -1319,7 +1319,7 @@ ngx_http_predictive_store_json(ngx_http_predictive_main_conf_t *pmcf,
             role = link->sentinel ? "sentinel"
                    : link->retired ? "former"
                    : (link == topology->master || link->nslots) ? "master"
-                   : "seed";
+                   : topology->slots ? "seed" : "named";
 
             ngx_http_predictive_json_open(json, NULL, '{');
             ngx_http_predictive_json_string(json, "server", &link->name);
