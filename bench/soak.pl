@@ -3,9 +3,10 @@
 # soak.pl [-s SEED] [-k] [-t SECONDS] [REQUESTS]
 #
 # Sends REQUESTS (default 100000) to two nodes with a common Redis, for SECONDS
-# at most, with faults at random, and then looks into the books: each request has an answer
-# that is one of two, each node's zones have counted what was sent, and each
-# token that was debited or owed was spent, returned, given up or is held.
+# at most, with faults at random, and then looks into the books: each request
+# has an answer that is one of two, each node's zones have counted what was
+# sent, and each token that was debited or owed was spent, returned, given up
+# or is held.
 #
 # Faults: Redis frozen, killed and back empty, out of memory, read-only, its
 # scripts forgotten, its connections cut; clients that go away, reloads.  -k:
