@@ -616,7 +616,7 @@ prd_lease_try(prd_view_t *view, const prd_policy_t *policy,
     (void) prd_step_prepare(view, policy, ask, answer);
 
     answer->level = 0;
-    answer->ask = answer->due = answer->away = 0;
+    answer->ask = answer->again = answer->due = answer->away = 0;
     answer->paid[0] = answer->paid[1] = PRD_PAID_NOT;
     answer->mode = (uint8_t) mode;
 
@@ -862,7 +862,7 @@ prd_lease_settle(prd_view_t *view, const prd_policy_t *policy,
 }
 
 
-void
+prd_rc_t
 prd_lease_apply(prd_view_t *view, const prd_policy_t *policy,
     const prd_ask_t *ask, prd_answer_t *answer, unsigned key,
     const prd_lease_request_t *req, const prd_lease_reply_t *reply,
@@ -877,10 +877,9 @@ prd_lease_apply(prd_view_t *view, const prd_policy_t *policy,
     if (reply->status == PRD_LEASE_BAD) {
         prd_lease_timeout(view, policy, ask, answer, key, req, 0,
                           PRD_LEASE_LOCAL, now_ms);
-        return;
+        return PRD_OK;
     }
 
-    answer->ask &= (uint8_t) ~key;
     newer = 0;
 
     x = reply->level > reply->grant ? reply->level - reply->grant : 0;
@@ -930,20 +929,24 @@ prd_lease_apply(prd_view_t *view, const prd_policy_t *policy,
         }
 
     } else {
+        verdict = prd_bucket_judge(&t, prd_word(now_ms, x), now_ms, &level,
+                                   &next, &delay_ms);
 
         /*
          * A client that others know came here for the first time, and was
          * asked for as a stranger: with the envelope that came along it may
-         * well pass, as debt.
+         * well pass.  The store decides that, too: others ask meanwhile.
          */
 
-        verdict = prd_bucket_judge(&t, prd_word(now_ms, x), now_ms, &level,
-                                   &next, &delay_ms);
-
-        if (!newer) {
-            verdict = PRD_REJECTED;
+        if (newer && verdict != PRD_REJECTED && !(answer->again & key)) {
+            answer->again |= (uint8_t) key;
+            return PRD_EAGAIN;
         }
+
+        verdict = PRD_REJECTED;
     }
+
+    answer->ask &= (uint8_t) ~key;
 
     if (key == PRD_LEASE_CLIENT) {
         answer->level = level;
@@ -952,7 +955,7 @@ prd_lease_apply(prd_view_t *view, const prd_policy_t *policy,
     prd_lease_combine(answer, key, verdict, delay_ms);
 
     if (answer->ask) {
-        return;
+        return PRD_OK;
     }
 
     if (answer->away) {
@@ -964,6 +967,8 @@ prd_lease_apply(prd_view_t *view, const prd_policy_t *policy,
     } else {
         answer->reason = prd_step_reason(ask, answer);
     }
+
+    return PRD_OK;
 }
 
 

@@ -242,8 +242,9 @@ prd_lease_terms(prd_view_t *view, const prd_policy_t *policy,
 /* prd_lease_tick.c */
 
 /*
- * What the store says of a key.  Returns 1 when a newer envelope came with
- * it.  Redis is not trusted to mint: no more is taken than was wanted.
+ * What the store says of a key.  Returns 1 when an envelope came with it that
+ * the question did not know of.  Redis is not trusted to mint: no more is taken
+ * than was wanted.
  */
 unsigned prd_lease_hear(prd_view_t *view, const prd_lease_request_t *req,
     const prd_lease_reply_t *reply, uint32_t now_ms);

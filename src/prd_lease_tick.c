@@ -85,6 +85,8 @@ prd_lease_due_terms(prd_view_t *view, const prd_policy_t *policy,
     due->drain = (double) t.rate * t.speed / PRD_ONE_Q16
                  / (t.unit == PRD_MILLI ? 1e9 : 1e12);
 
+    due->strict = (policy->params.sync == PRD_SYNC_STRICT);
+
     prd_lease_backlog(view, due->slot, &due->backlog_drain,
                       &due->backlog_most);
 }
@@ -217,6 +219,8 @@ prd_lease_fill(prd_view_t *view, const prd_due_t *due, uint32_t cost,
     req->tag = due->tag;
     req->slot = due->slot;
     req->generation = due->generation;
+    req->asked_ms = now_ms;
+    req->strict = due->strict;
 }
 
 
@@ -253,11 +257,6 @@ prd_lease_ask(prd_view_t *view, const prd_policy_t *policy,
 }
 
 
-/*
- * What the store says of a key.  Returns 1 when a newer envelope came with
- * it.  Redis is not trusted to mint: no more is taken than was wanted.
- */
-
 unsigned
 prd_lease_hear(prd_view_t *view, const prd_lease_request_t *req,
     const prd_lease_reply_t *reply, uint32_t now_ms)
@@ -271,7 +270,7 @@ prd_lease_hear(prd_view_t *view, const prd_lease_request_t *req,
 
     e = &view->table.entries[req->slot];
     l = &view->leases[req->slot];
-    newer = 0;
+    newer = reply->envelope && reply->version != req->version;
 
     if (reply->envelope
         && reply->version != (uint16_t) prd_lease_load32(&l->version))
@@ -287,7 +286,6 @@ prd_lease_hear(prd_view_t *view, const prd_lease_request_t *req,
         }
 
         prd_lease_store32(&l->version, reply->version);
-        newer = 1;
     }
 
     grant = 0;
@@ -370,6 +368,20 @@ prd_lease_drop(prd_view_t *view, const prd_lease_request_t *req,
 }
 
 
+/*
+ * With sync=strict: has the bucket drained by as much since these tokens were
+ * taken from it?  If it ran empty meanwhile they are gone with what it held;
+ * given back, they would be admitted on top of a full one.
+ */
+
+static int
+prd_lease_stale(double drain, uint32_t units, uint32_t since_ms,
+    uint32_t now_ms)
+{
+    return drain * prd_elapsed(since_ms, now_ms) >= units;
+}
+
+
 /* Does another item look after the key? */
 
 static int
@@ -416,7 +428,7 @@ prd_lease_keep(prd_view_t *view, prd_due_t *due, uint32_t now_ms)
         idle = prd_elapsed(prd_word_ms(held), now_ms);
         limit = prd_lease_idle(prd_word_level(prd_lease_load(&l->pace)),
                                due->quantum, view->table.unit);
-        limit = limit > idle ? limit - idle : 1;
+        limit = limit > idle && !due->strict ? limit - idle : 1;
         ms = prd_min(ms, limit);
     }
 
@@ -462,7 +474,12 @@ prd_lease_tick(prd_view_t *view, prd_due_t *due, uint32_t now_ms,
         have = prd_word_level(held);
         idle = prd_elapsed(prd_word_ms(held), now_ms);
 
-        if (have == 0 || idle <= PRD_LEASE_VOID_MS) {
+        if (have == 0
+            || (idle <= PRD_LEASE_VOID_MS
+                && !(due->strict
+                     && prd_lease_stale(due->drain, have,
+                                        prd_word_ms(held), now_ms))))
+        {
             break;
         }
 
@@ -488,7 +505,7 @@ prd_lease_tick(prd_view_t *view, prd_due_t *due, uint32_t now_ms,
 
     back = 0;
 
-    if (have && (leaving
+    if (have && (leaving || due->strict
                  || idle >= (tight ? PRD_LEASE_TIGHT_MS
                                    : prd_lease_idle(pace, due->quantum,
                                                     view->table.unit))))
@@ -638,6 +655,13 @@ prd_lease_late(prd_view_t *view, const prd_lease_request_t *req,
     rest += owed - prd_lease_unowe(l, (uint32_t) owed);
     rest = prd_min(rest, UINT32_MAX);
 
+    if (req->strict
+        && prd_lease_stale(req->drain, (uint32_t) rest, req->asked_ms, now_ms))
+    {
+        prd_lease_void(view, (uint32_t) rest);
+        rest = 0;
+    }
+
     prd_lease_hold(view, l, (uint32_t) rest, now_ms);
     prd_lease_count(view, PRD_CNT_LEASE_DEBITED, rest);
 
@@ -646,7 +670,7 @@ prd_lease_late(prd_view_t *view, const prd_lease_request_t *req,
     watch = prd_lease_load32(&l->watch_ms);
 
     if (prd_word_level(prd_lease_load(&l->held)) == 0
-        || (watch && (int32_t) (watch - now_ms) > 0))
+        || (watch && (int32_t) (watch - now_ms) > 0 && !req->strict))
     {
         return PRD_DECLINED;
     }
@@ -664,6 +688,7 @@ prd_lease_late(prd_view_t *view, const prd_lease_request_t *req,
     due->backlog_most = req->backlog_most;
     due->drain = req->drain;
     due->backlog_drain = req->backlog_drain;
+    due->strict = req->strict;
 
     return PRD_OK;
 }
