@@ -194,15 +194,9 @@ ngx_http_predictive_topology_exit(ngx_http_predictive_topology_t *topology)
 static void
 ngx_http_predictive_topology_free(ngx_queue_t *queue)
 {
-    ngx_queue_t                    *q;
     ngx_http_predictive_command_t  *command;
 
-    while (!ngx_queue_empty(queue)) {
-        q = ngx_queue_head(queue);
-        command = ngx_queue_data(q, ngx_http_predictive_command_t, queue);
-
-        ngx_queue_remove(q);
-
+    while ((command = ngx_http_predictive_command_take(queue))) {
         if (command->timer.timer_set) {
             ngx_del_timer(&command->timer);
         }
@@ -216,7 +210,6 @@ void
 ngx_http_predictive_topology_route(ngx_http_predictive_topology_t *topology,
     ngx_http_predictive_command_t *command)
 {
-    ngx_queue_t                 *q;
     ngx_http_predictive_link_t  *link, *l;
 
     link = topology->master;
@@ -227,12 +220,10 @@ ngx_http_predictive_topology_route(ngx_http_predictive_topology_t *topology,
             link = topology->slots[command->slot];
 
         } else {
-            for (q = ngx_queue_head(&topology->links);
-                 q != ngx_queue_sentinel(&topology->links);
-                 q = ngx_queue_next(q))
+            for (l = ngx_http_predictive_link_first(topology);
+                 l;
+                 l = ngx_http_predictive_link_next(l))
             {
-                l = ngx_queue_data(q, ngx_http_predictive_link_t, queue);
-
                 if (l->nslots && ngx_http_predictive_link_up(l)) {
                     link = l;
                     break;
@@ -266,7 +257,6 @@ ngx_uint_t
 ngx_http_predictive_topology_up(ngx_http_predictive_topology_t *topology,
     ngx_int_t slot)
 {
-    ngx_queue_t                 *q;
     ngx_http_predictive_link_t  *link;
 
     if (!topology->known) {
@@ -283,12 +273,10 @@ ngx_http_predictive_topology_up(ngx_http_predictive_topology_t *topology,
         return link && ngx_http_predictive_link_up(link);
     }
 
-    for (q = ngx_queue_head(&topology->links);
-         q != ngx_queue_sentinel(&topology->links);
-         q = ngx_queue_next(q))
+    for (link = ngx_http_predictive_link_first(topology);
+         link;
+         link = ngx_http_predictive_link_next(link))
     {
-        link = ngx_queue_data(q, ngx_http_predictive_link_t, queue);
-
         if (link->nslots && ngx_http_predictive_link_up(link)) {
             return 1;
         }
@@ -302,17 +290,14 @@ void
 ngx_http_predictive_topology_gauge(ngx_http_predictive_topology_t *topology)
 {
     ngx_uint_t                   up;
-    ngx_queue_t                 *q;
     ngx_http_predictive_link_t  *link;
 
     up = 0;
 
-    for (q = ngx_queue_head(&topology->links);
-         q != ngx_queue_sentinel(&topology->links);
-         q = ngx_queue_next(q))
+    for (link = ngx_http_predictive_link_first(topology);
+         link;
+         link = ngx_http_predictive_link_next(link))
     {
-        link = ngx_queue_data(q, ngx_http_predictive_link_t, queue);
-
         if (link->state == NGX_HTTP_PREDICTIVE_LINK_READY
             && ngx_http_predictive_link_up(link)
             && (link == topology->master || link->nslots))
@@ -329,7 +314,7 @@ ngx_http_predictive_topology_gauge(ngx_http_predictive_topology_t *topology)
 static void
 ngx_http_predictive_topology_fail(ngx_event_t *ev)
 {
-    ngx_queue_t                      failed, *q;
+    ngx_queue_t                      failed;
     ngx_http_predictive_command_t   *command;
     ngx_http_predictive_topology_t  *topology;
 
@@ -347,12 +332,7 @@ ngx_http_predictive_topology_fail(ngx_event_t *ev)
 
     ngx_queue_init(&topology->failed);
 
-    while (!ngx_queue_empty(&failed)) {
-        q = ngx_queue_head(&failed);
-        command = ngx_queue_data(q, ngx_http_predictive_command_t, queue);
-
-        ngx_queue_remove(q);
-
+    while ((command = ngx_http_predictive_command_take(&failed))) {
         if (!command->own) {
             ngx_http_predictive_count(topology, refused);
         }
@@ -638,18 +618,15 @@ ngx_http_predictive_topology_sweep(ngx_http_predictive_topology_t *topology)
 static ngx_uint_t
 ngx_http_predictive_topology_named(ngx_http_predictive_link_t *link)
 {
-    ngx_queue_t                     *q;
     ngx_http_predictive_link_t      *sentinel;
     ngx_http_predictive_topology_t  *topology;
 
     topology = link->topology;
 
-    for (q = ngx_queue_head(&topology->links);
-         q != ngx_queue_sentinel(&topology->links);
-         q = ngx_queue_next(q))
+    for (sentinel = ngx_http_predictive_link_first(topology);
+         sentinel;
+         sentinel = ngx_http_predictive_link_next(sentinel))
     {
-        sentinel = ngx_queue_data(q, ngx_http_predictive_link_t, queue);
-
         if (sentinel->named == link) {
             return 1;
         }
@@ -663,7 +640,6 @@ static void
 ngx_http_predictive_topology_ask(ngx_http_predictive_topology_t *topology)
 {
     ngx_str_t                       argv[2];
-    ngx_queue_t                    *q;
     ngx_http_predictive_link_t     *link, *ready, *other;
     ngx_http_predictive_command_t  *command;
 
@@ -687,12 +663,10 @@ ngx_http_predictive_topology_ask(ngx_http_predictive_topology_t *topology)
     ready = NULL;
     other = NULL;
 
-    for (q = ngx_queue_head(&topology->links);
-         q != ngx_queue_sentinel(&topology->links);
-         q = ngx_queue_next(q))
+    for (link = ngx_http_predictive_link_first(topology);
+         link;
+         link = ngx_http_predictive_link_next(link))
     {
-        link = ngx_queue_data(q, ngx_http_predictive_link_t, queue);
-
         if (link->retired) {
             continue;
         }
@@ -746,19 +720,13 @@ ngx_http_predictive_topology_ask(ngx_http_predictive_topology_t *topology)
 void
 ngx_http_predictive_topology_known(ngx_http_predictive_topology_t *topology)
 {
-    ngx_queue_t                    *q;
     ngx_http_predictive_command_t  *command;
 
     topology->known = 1;
     topology->tried = 1;
     topology->said = 0;
 
-    while (!ngx_queue_empty(&topology->pending)) {
-        q = ngx_queue_head(&topology->pending);
-        command = ngx_queue_data(q, ngx_http_predictive_command_t, queue);
-
-        ngx_queue_remove(q);
-
+    while ((command = ngx_http_predictive_command_take(&topology->pending))) {
         ngx_http_predictive_topology_route(topology, command);
     }
 
@@ -788,7 +756,6 @@ ngx_http_predictive_topology_unknown(ngx_http_predictive_topology_t *topology)
 void
 ngx_http_predictive_topology_nobody(ngx_http_predictive_topology_t *topology)
 {
-    ngx_queue_t                    *q;
     ngx_http_predictive_command_t  *command;
 
     if (topology->known) {
@@ -797,12 +764,7 @@ ngx_http_predictive_topology_nobody(ngx_http_predictive_topology_t *topology)
 
     topology->tried = 1;
 
-    while (!ngx_queue_empty(&topology->pending)) {
-        q = ngx_queue_head(&topology->pending);
-        command = ngx_queue_data(q, ngx_http_predictive_command_t, queue);
-
-        ngx_queue_remove(q);
-
+    while ((command = ngx_http_predictive_command_take(&topology->pending))) {
         ngx_http_predictive_command_fail(command);
     }
 
@@ -815,17 +777,14 @@ ngx_http_predictive_topology_find(ngx_http_predictive_topology_t *topology,
     ngx_str_t *host, in_port_t port)
 {
     ngx_uint_t                   n;
-    ngx_queue_t                 *q;
     ngx_http_predictive_link_t  *link;
 
     n = 0;
 
-    for (q = ngx_queue_head(&topology->links);
-         q != ngx_queue_sentinel(&topology->links);
-         q = ngx_queue_next(q))
+    for (link = ngx_http_predictive_link_first(topology);
+         link;
+         link = ngx_http_predictive_link_next(link))
     {
-        link = ngx_queue_data(q, ngx_http_predictive_link_t, queue);
-
         if (!link->retired && !link->sentinel && link->port == port
             && link->host.len == host->len
             && ngx_strncmp(link->host.data, host->data, host->len) == 0)
@@ -873,7 +832,6 @@ ngx_http_predictive_cluster_answer(void *data,
     long long                         first, last;
     ngx_uint_t                        covered, trouble;
     redisReply                       *reply, *range;
-    ngx_queue_t                      *q;
     ngx_http_predictive_link_t       *link, *node, **slots;
     ngx_http_predictive_topology_t   *topology;
 
@@ -957,11 +915,10 @@ ngx_http_predictive_cluster_answer(void *data,
     topology->slots = slots;
     topology->failures = 0;
 
-    for (q = ngx_queue_head(&topology->links);
-         q != ngx_queue_sentinel(&topology->links);
-         q = ngx_queue_next(q))
+    for (node = ngx_http_predictive_link_first(topology);
+         node;
+         node = ngx_http_predictive_link_next(node))
     {
-        node = ngx_queue_data(q, ngx_http_predictive_link_t, queue);
         node->nslots = 0;
     }
 
@@ -973,12 +930,10 @@ ngx_http_predictive_cluster_answer(void *data,
 
     trouble = (covered < NGX_HTTP_PREDICTIVE_SLOTS);
 
-    for (q = ngx_queue_head(&topology->links);
-         q != ngx_queue_sentinel(&topology->links);
-         q = ngx_queue_next(q))
+    for (node = ngx_http_predictive_link_first(topology);
+         node;
+         node = ngx_http_predictive_link_next(node))
     {
-        node = ngx_queue_data(q, ngx_http_predictive_link_t, queue);
-
         if (node->nslots) {
 
             if (node->state == NGX_HTTP_PREDICTIVE_LINK_CLOSED

@@ -304,6 +304,51 @@ void ngx_http_predictive_command_done(ngx_http_predictive_command_t *command,
     ngx_http_predictive_reply_e status, redisReply *reply, ngx_str_t *error);
 
 
+/* Takes the first one off a queue that is of no link; NULL: it is empty. */
+
+static ngx_inline ngx_http_predictive_command_t *
+ngx_http_predictive_command_take(ngx_queue_t *queue)
+{
+    ngx_queue_t  *q;
+
+    if (ngx_queue_empty(queue)) {
+        return NULL;
+    }
+
+    q = ngx_queue_head(queue);
+    ngx_queue_remove(q);
+
+    return ngx_queue_data(q, ngx_http_predictive_command_t, queue);
+}
+
+
+/* All links of a topology, one after the other; NULL: no more. */
+
+static ngx_inline ngx_http_predictive_link_t *
+ngx_http_predictive_link_at(ngx_http_predictive_topology_t *topology,
+    ngx_queue_t *q)
+{
+    return q == ngx_queue_sentinel(&topology->links)
+           ? NULL : ngx_queue_data(q, ngx_http_predictive_link_t, queue);
+}
+
+
+static ngx_inline ngx_http_predictive_link_t *
+ngx_http_predictive_link_first(ngx_http_predictive_topology_t *topology)
+{
+    return ngx_http_predictive_link_at(topology,
+                                       ngx_queue_head(&topology->links));
+}
+
+
+static ngx_inline ngx_http_predictive_link_t *
+ngx_http_predictive_link_next(ngx_http_predictive_link_t *link)
+{
+    return ngx_http_predictive_link_at(link->topology,
+                                       ngx_queue_next(&link->queue));
+}
+
+
 /* _cluster.c: which link */
 
 ngx_int_t ngx_http_predictive_topology_init(

@@ -155,19 +155,16 @@ ngx_http_predictive_redis_up_key(ngx_http_predictive_store_t *store,
 void
 ngx_http_predictive_redis_flush(ngx_http_predictive_store_t *store)
 {
-    ngx_queue_t                 *q;
     ngx_http_predictive_link_t  *link;
 
     if (store->topology == NULL) {
         return;
     }
 
-    for (q = ngx_queue_head(&store->topology->links);
-         q != ngx_queue_sentinel(&store->topology->links);
-         q = ngx_queue_next(q))
+    for (link = ngx_http_predictive_link_first(store->topology);
+         link;
+         link = ngx_http_predictive_link_next(link))
     {
-        link = ngx_queue_data(q, ngx_http_predictive_link_t, queue);
-
         if (link->flush.posted) {
             ngx_delete_posted_event(&link->flush);
             ngx_http_predictive_link_flush(&link->flush);

@@ -42,12 +42,6 @@ static void ngx_http_predictive_sentinel_adopt(
     ngx_http_predictive_link_t *link);
 
 
-#define ngx_http_predictive_each(topology, q)                                 \
-    for (q = ngx_queue_head(&(topology)->links);                              \
-         q != ngx_queue_sentinel(&(topology)->links);                         \
-         q = ngx_queue_next(q))
-
-
 /* The master serves. */
 
 static ngx_uint_t
@@ -73,7 +67,6 @@ void
 ngx_http_predictive_sentinel_ask(ngx_http_predictive_topology_t *topology)
 {
     ngx_uint_t                   calm;
-    ngx_queue_t                 *q;
     ngx_http_predictive_link_t  *link;
 
     calm = ngx_http_predictive_sentinel_calm(topology);
@@ -97,9 +90,10 @@ ngx_http_predictive_sentinel_ask(ngx_http_predictive_topology_t *topology)
         return;
     }
 
-    ngx_http_predictive_each(topology, q) {
-        link = ngx_queue_data(q, ngx_http_predictive_link_t, queue);
-
+    for (link = ngx_http_predictive_link_first(topology);
+         link;
+         link = ngx_http_predictive_link_next(link))
+    {
         if (!link->sentinel) {
             continue;
         }
@@ -126,15 +120,15 @@ ngx_http_predictive_sentinel_ask(ngx_http_predictive_topology_t *topology)
 static ngx_http_predictive_link_t *
 ngx_http_predictive_sentinel_next(ngx_http_predictive_topology_t *topology)
 {
-    ngx_queue_t                 *q;
     ngx_http_predictive_link_t  *link, *ready, *closed;
 
     ready = NULL;
     closed = NULL;
 
-    ngx_http_predictive_each(topology, q) {
-        link = ngx_queue_data(q, ngx_http_predictive_link_t, queue);
-
+    for (link = ngx_http_predictive_link_first(topology);
+         link;
+         link = ngx_http_predictive_link_next(link))
+    {
         if (!link->sentinel) {
             continue;
         }
@@ -364,7 +358,6 @@ ngx_http_predictive_sentinel_count(ngx_http_predictive_topology_t *topology,
     ngx_uint_t *votes, ngx_uint_t *awaited)
 {
     ngx_uint_t                   n, well;
-    ngx_queue_t                 *q, *p;
     ngx_http_predictive_link_t  *link, *other, *best;
 
     well = ngx_http_predictive_sentinel_well(topology);
@@ -372,9 +365,10 @@ ngx_http_predictive_sentinel_count(ngx_http_predictive_topology_t *topology,
     *votes = 0;
     *awaited = 0;
 
-    ngx_http_predictive_each(topology, q) {
-        link = ngx_queue_data(q, ngx_http_predictive_link_t, queue);
-
+    for (link = ngx_http_predictive_link_first(topology);
+         link;
+         link = ngx_http_predictive_link_next(link))
+    {
         if (!link->sentinel) {
             continue;
         }
@@ -393,8 +387,10 @@ ngx_http_predictive_sentinel_count(ngx_http_predictive_topology_t *topology,
 
         n = 0;
 
-        ngx_http_predictive_each(topology, p) {
-            other = ngx_queue_data(p, ngx_http_predictive_link_t, queue);
+        for (other = ngx_http_predictive_link_first(topology);
+             other;
+             other = ngx_http_predictive_link_next(other))
+        {
             n += (other->named == link->named);
         }
 
@@ -416,14 +412,14 @@ ngx_http_predictive_sentinel_count(ngx_http_predictive_topology_t *topology,
 static void
 ngx_http_predictive_sentinel_settle(ngx_http_predictive_topology_t *topology)
 {
-    ngx_queue_t                 *q;
     ngx_http_predictive_link_t  *link, *source;
 
     source = NULL;
 
-    ngx_http_predictive_each(topology, q) {
-        link = ngx_queue_data(q, ngx_http_predictive_link_t, queue);
-
+    for (link = ngx_http_predictive_link_first(topology);
+         link;
+         link = ngx_http_predictive_link_next(link))
+    {
         if (!link->sentinel || link->named == NULL) {
             continue;
         }
@@ -540,7 +536,6 @@ ngx_http_predictive_sentinel_role(void *data,
 static void
 ngx_http_predictive_sentinel_adopt(ngx_http_predictive_link_t *link)
 {
-    ngx_queue_t                     *q;
     ngx_http_predictive_link_t      *was, *other;
     ngx_http_predictive_topology_t  *topology;
 
@@ -557,9 +552,10 @@ ngx_http_predictive_sentinel_adopt(ngx_http_predictive_link_t *link)
     link->odd = 0;
 
     if (was) {
-        ngx_http_predictive_each(topology, q) {
-            other = ngx_queue_data(q, ngx_http_predictive_link_t, queue);
-
+        for (other = ngx_http_predictive_link_first(topology);
+             other;
+             other = ngx_http_predictive_link_next(other))
+        {
             if (other->named == was) {
                 other->named = NULL;
             }

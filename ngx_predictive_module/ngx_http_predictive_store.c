@@ -1264,7 +1264,6 @@ ngx_http_predictive_store_json(ngx_http_predictive_main_conf_t *pmcf,
     double                            bound, n;
     uint64_t                          away, debt;
     ngx_uint_t                        i;
-    ngx_queue_t                      *q;
     const char                       *role;
     ngx_http_predictive_link_t       *link;
     ngx_http_predictive_topology_t   *topology;
@@ -1318,12 +1317,10 @@ ngx_http_predictive_store_json(ngx_http_predictive_main_conf_t *pmcf,
     topology = store->topology;
 
     if (topology) {
-        for (q = ngx_queue_head(&topology->links);
-             q != ngx_queue_sentinel(&topology->links);
-             q = ngx_queue_next(q))
+        for (link = ngx_http_predictive_link_first(topology);
+             link;
+             link = ngx_http_predictive_link_next(link))
         {
-            link = ngx_queue_data(q, ngx_http_predictive_link_t, queue);
-
             role = link->sentinel ? "sentinel"
                    : link->retired ? "former"
                    : (link == topology->master || link->nslots) ? "master"
