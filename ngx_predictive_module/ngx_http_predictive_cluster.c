@@ -779,6 +779,14 @@ ngx_http_predictive_topology_find(ngx_http_predictive_topology_t *topology,
     ngx_uint_t                   n;
     ngx_http_predictive_link_t  *link;
 
+    /* a server said it, and it will be in the log */
+
+    for (n = 0; n < host->len; n++) {
+        if (host->data[n] <= ' ' || host->data[n] >= 0x7f) {
+            return NULL;
+        }
+    }
+
     n = 0;
 
     for (link = ngx_http_predictive_link_first(topology);

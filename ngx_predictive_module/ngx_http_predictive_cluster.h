@@ -393,7 +393,8 @@ void ngx_http_predictive_topology_known(
 void ngx_http_predictive_topology_nobody(
     ngx_http_predictive_topology_t *topology);
 
-/* The link to a server, made if there is none.  NULL: no memory, too many. */
+/* The link to a server, made if there is none.  NULL: no memory, too many, or
+ * no name of one. */
 ngx_http_predictive_link_t *ngx_http_predictive_topology_find(
     ngx_http_predictive_topology_t *topology, ngx_str_t *host,
     in_port_t port);

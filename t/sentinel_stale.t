@@ -42,11 +42,14 @@ for my $n (0 .. 2) {
         return "+PONG\r\n" if uc $words->[0] eq 'PING';
         return "-ERR what?\r\n" if uc $words->[0] ne 'SENTINEL';
 
-        my $port = slurp($file);
+        my ($port, $host) = split /,/, slurp($file);
 
-        return "*-1\r\n" if $port eq '';
-        return "*2\r\n\$9\r\n127.0.0.1\r\n\$" . length($port)
-               . "\r\n$port\r\n";
+        return "*-1\r\n" if !defined $port;
+
+        $host //= '127.0.0.1';
+
+        return "*2\r\n\$" . length($host) . "\r\n$host\r\n\$"
+               . length($port) . "\r\n$port\r\n";
     });
 }
 
@@ -204,7 +207,9 @@ is(switches(), 4, 'one change');
 
 # sentinels that say all sorts of things
 
-for my $text ('0', '65536', 'x', '-1', '') {
+for my $text ('0', '65536', 'x', '-1', '', "1,a\nb", "1,\0", '1,' . 'x' x 256,
+              '1,no.such.host.test')
+{
     for my $n (0 .. 2) {
         spew($t->dir . "/names-$n.new", $text);
         rename $t->dir . "/names-$n.new", $t->dir . "/names-$n";
@@ -215,5 +220,6 @@ for my $text ('0', '65536', 'x', '-1', '') {
 
 is(master(), $b->addr, 'nonsense changes nothing');
 is(ask(command => 'SET,x,4')->{ok}, 1, 'the master serves');
+is(scalar $t->log_lines(qr/^b/), 0, 'nor is it in the log');
 
 done_testing();
