@@ -5,6 +5,7 @@
  */
 
 
+#include "prd_bytes.h"
 #include "prd_outlook.h"
 
 
@@ -1186,42 +1187,16 @@ prd_outlook_copy_track(const prd_outlook_view_t *v, const prd_tracked_t *c,
 }
 
 
-static void
-prd_outlook_put(uint8_t **p, uint64_t v, unsigned bytes)
-{
-    while (bytes--) {
-        *(*p)++ = (uint8_t) v;
-        v >>= 8;
-    }
-}
-
-
-static uint64_t
-prd_outlook_take_bytes(const uint8_t **p, unsigned bytes)
-{
-    uint64_t  v;
-    unsigned  i;
-
-    v = 0;
-
-    for (i = 0; i < bytes; i++) {
-        v |= (uint64_t) *(*p)++ << 8 * i;
-    }
-
-    return v;
-}
-
-
 void
 prd_outlook_pack(const prd_tracked_t *c, uint8_t *p)
 {
-    prd_outlook_put(&p, c->tag, 8);
-    prd_outlook_put(&p, c->bin, 4);
-    prd_outlook_put(&p, c->group_id, 4);
-    prd_outlook_put(&p, c->group, 1);
-    prd_outlook_put(&p, c->outlier, 1);
-    prd_outlook_put(&p, c->known, 1);
-    prd_outlook_put(&p, 0, 1);
+    prd_pack64(&p, c->tag);
+    prd_pack32(&p, c->bin);
+    prd_pack32(&p, c->group_id);
+    *p++ = c->group;
+    *p++ = c->outlier;
+    *p++ = c->known;
+    *p++ = 0;
     prd_habit_pack(&c->habit, p);
 }
 
@@ -1234,12 +1209,12 @@ prd_outlook_unpack(prd_tracked_t *c, const uint8_t *p)
 
     memset(&n, 0, sizeof(prd_tracked_t));
 
-    n.tag = prd_outlook_take_bytes(&p, 8);
-    n.bin = (uint32_t) prd_outlook_take_bytes(&p, 4);
-    n.group_id = (uint32_t) prd_outlook_take_bytes(&p, 4);
-    n.group = (uint8_t) prd_outlook_take_bytes(&p, 1);
-    n.outlier = prd_outlook_take_bytes(&p, 1) != 0;
-    n.known = prd_outlook_take_bytes(&p, 1) != 0;
+    n.tag = prd_unpack64(&p);
+    n.bin = prd_unpack32(&p);
+    n.group_id = prd_unpack32(&p);
+    n.group = *p++;
+    n.outlier = *p++ != 0;
+    n.known = *p++ != 0;
     p++;
 
     if (n.tag == 0) {

@@ -17,6 +17,7 @@
 
 #include <math.h>
 
+#include "prd_bytes.h"
 #include "prd_forecaster.h"
 #include "prd_profile.h"
 
@@ -84,110 +85,6 @@ typedef struct {
 } prd_record_t;
 
 
-static void
-prd_put16(uint8_t **p, uint16_t v)
-{
-    *(*p)++ = (uint8_t) v;
-    *(*p)++ = (uint8_t) (v >> 8);
-}
-
-
-static void
-prd_put32(uint8_t **p, uint32_t v)
-{
-    prd_put16(p, (uint16_t) v);
-    prd_put16(p, (uint16_t) (v >> 16));
-}
-
-
-static void
-prd_put64(uint8_t **p, uint64_t v)
-{
-    prd_put32(p, (uint32_t) v);
-    prd_put32(p, (uint32_t) (v >> 32));
-}
-
-
-static void
-prd_put_float(uint8_t **p, float f)
-{
-    uint32_t  v;
-
-    memcpy(&v, &f, sizeof(uint32_t));
-    prd_put32(p, v);
-}
-
-
-static void
-prd_put_double(uint8_t **p, double d)
-{
-    uint64_t  v;
-
-    memcpy(&v, &d, sizeof(uint64_t));
-    prd_put64(p, v);
-}
-
-
-static uint16_t
-prd_get16(const uint8_t **p)
-{
-    uint32_t  v;
-
-    v = (uint32_t) (*p)[0] | (uint32_t) (*p)[1] << 8;
-    *p += 2;
-
-    return (uint16_t) v;
-}
-
-
-static uint32_t
-prd_get32(const uint8_t **p)
-{
-    uint32_t  v;
-
-    v = prd_get16(p);
-
-    return v | (uint32_t) prd_get16(p) << 16;
-}
-
-
-static uint64_t
-prd_get64(const uint8_t **p)
-{
-    uint64_t  v;
-
-    v = prd_get32(p);
-
-    return v | (uint64_t) prd_get32(p) << 32;
-}
-
-
-static float
-prd_get_float(const uint8_t **p)
-{
-    float     f;
-    uint32_t  v;
-
-    v = prd_get32(p);
-    memcpy(&f, &v, sizeof(float));
-
-    return f;
-}
-
-
-static double
-prd_get_double(const uint8_t **p)
-{
-    double    d;
-    uint64_t  v;
-
-    v = prd_get64(p);
-    memcpy(&d, &v, sizeof(double));
-
-    return d;
-}
-
-
 static prd_rc_t
 prd_profile_write(prd_profile_t *f, const void *p, size_t len)
 {
@@ -222,7 +119,7 @@ prd_profile_read32(prd_profile_t *f, uint32_t *v)
     rc = prd_profile_read(f, buf, sizeof(buf));
 
     if (rc == PRD_OK) {
-        *v = prd_get32(&p);
+        *v = prd_unpack32(&p);
     }
 
     return rc;
@@ -289,12 +186,12 @@ prd_profile_write_head(prd_profile_t *f, const prd_profile_head_t *head)
     memcpy(p, PRD_PROFILE_MAGIC, 8);
     p += 8;
 
-    prd_put32(&p, PRD_PROFILE_VERSION);
-    prd_put32(&p, head->zones);
-    prd_put64(&p, head->written_s);
-    prd_put64(&p, head->started_ms);
-    prd_put32(&p, head->pid);
-    prd_put32(&p, 0);
+    prd_pack32(&p, PRD_PROFILE_VERSION);
+    prd_pack32(&p, head->zones);
+    prd_pack64(&p, head->written_s);
+    prd_pack64(&p, head->started_ms);
+    prd_pack32(&p, head->pid);
+    prd_pack32(&p, 0);
 
     return prd_profile_write(f, buf, sizeof(buf));
 }
@@ -328,7 +225,7 @@ prd_profile_read_head(prd_profile_t *f, prd_profile_head_t *head)
     }
 
     p = buf + 8;
-    head->version = prd_get32(&p);
+    head->version = prd_unpack32(&p);
 
     if (head->version < PRD_PROFILE_OLD
         || head->version > PRD_PROFILE_VERSION)
@@ -336,10 +233,10 @@ prd_profile_read_head(prd_profile_t *f, prd_profile_head_t *head)
         return PRD_EVERSION;
     }
 
-    head->zones = prd_get32(&p);
-    head->written_s = prd_get64(&p);
-    head->started_ms = prd_get64(&p);
-    head->pid = prd_get32(&p);
+    head->zones = prd_unpack32(&p);
+    head->written_s = prd_unpack64(&p);
+    head->started_ms = prd_unpack64(&p);
+    head->pid = prd_unpack32(&p);
 
     f->written_s = head->written_s;
     f->version = head->version;
@@ -356,13 +253,13 @@ prd_profile_put_scores(uint8_t **p, const prd_scores_t *s, uint64_t now_s)
     uint32_t  i;
 
     for (i = 0; i < PRD_CELLS; i++) {
-        prd_put_float(p, s->cell[i]);
+        prd_pack_float(p, s->cell[i]);
     }
 
-    prd_put_float(p, s->z);
+    prd_pack_float(p, s->z);
 
     /* 0 means never */
-    prd_put_double(p, s->at_s > 0 ? prd_max((double) now_s - s->at_s, 0.0)
+    prd_pack_double(p, s->at_s > 0 ? prd_max((double) now_s - s->at_s, 0.0)
                                   : -1);
 }
 
@@ -381,36 +278,36 @@ prd_profile_put_pooled(uint8_t **p, const prd_zone_t *zone, uint64_t now_s)
         prd_profile_put_scores(p, &t->near[i], now_s);
     }
 
-    prd_put_double(p, t->mu);
-    prd_put_double(p, t->sigma);
-    prd_put_double(p, t->mu_rate);
-    prd_put_double(p, t->sigma_rate);
-    prd_put_double(p, t->anchor_b);
-    prd_put_double(p, t->anchor_r);
-    prd_put_double(p, t->anchor_mu);
-    prd_put_double(p, t->anchor_s > 0
+    prd_pack_double(p, t->mu);
+    prd_pack_double(p, t->sigma);
+    prd_pack_double(p, t->mu_rate);
+    prd_pack_double(p, t->sigma_rate);
+    prd_pack_double(p, t->anchor_b);
+    prd_pack_double(p, t->anchor_r);
+    prd_pack_double(p, t->anchor_mu);
+    prd_pack_double(p, t->anchor_s > 0
                       ? prd_max((double) now_s - t->anchor_s, 0.0) : -1);
-    prd_put_double(p, t->newcomer_b);
-    prd_put_double(p, t->newcomer_r);
-    prd_put_double(p, t->cost);
+    prd_pack_double(p, t->newcomer_b);
+    prd_pack_double(p, t->newcomer_r);
+    prd_pack_double(p, t->cost);
 
     for (i = 0; i < PRD_AGES; i++) {
-        prd_put_double(p, t->closed[i]);
-        prd_put_double(p, t->missed[i]);
-        prd_put_double(p, t->bounded[i]);
+        prd_pack_double(p, t->closed[i]);
+        prd_pack_double(p, t->missed[i]);
+        prd_pack_double(p, t->bounded[i]);
     }
 
-    prd_put_double(p, zone->requests);
-    prd_put_double(p, zone->tokens);
-    prd_put_double(p, zone->surge_all);
-    prd_put_double(p, zone->level);
-    prd_put_double(p, zone->ratio);
-    prd_put_double(p, zone->pinball);
-    prd_put_double(p, zone->pinball_last);
-    prd_put_double(p, zone->pinball_n);
-    prd_put_double(p, zone->covered);
-    prd_put_double(p, zone->last);
-    prd_put_double(p, zone->costed != 0);
+    prd_pack_double(p, zone->requests);
+    prd_pack_double(p, zone->tokens);
+    prd_pack_double(p, zone->surge_all);
+    prd_pack_double(p, zone->level);
+    prd_pack_double(p, zone->ratio);
+    prd_pack_double(p, zone->pinball);
+    prd_pack_double(p, zone->pinball_last);
+    prd_pack_double(p, zone->pinball_n);
+    prd_pack_double(p, zone->covered);
+    prd_pack_double(p, zone->last);
+    prd_pack_double(p, zone->costed != 0);
 }
 
 
@@ -429,18 +326,18 @@ prd_profile_get_scores(const uint8_t **p, prd_scores_t *s, double now_s,
     sum = 0;
 
     for (i = 0; i < PRD_CELLS; i++) {
-        s->cell[i] = prd_get_float(p);
+        s->cell[i] = prd_unpack_float(p);
         finite &= isfinite(s->cell[i]) != 0;
         s->cell[i] = (float) prd_clamp(s->cell[i], 0, 1e5);
         sum += s->cell[i];
     }
 
     s->votes = sum;
-    s->z = prd_get_float(p);
+    s->z = prd_unpack_float(p);
     finite &= isfinite(s->z) != 0;
     s->z = (float) prd_clamp(s->z, -8, 24);
 
-    age = prd_get_double(p);
+    age = prd_unpack_double(p);
     finite &= isfinite(age) != 0;
     s->at_s = age < 0 ? 0 : now_s - prd_min(age + gone_s, PRD_PROFILE_DAY_S);
 
@@ -451,7 +348,7 @@ prd_profile_get_scores(const uint8_t **p, prd_scores_t *s, double now_s,
 static int
 prd_profile_get_value(const uint8_t **p, double *v, double least, double most)
 {
-    *v = prd_get_double(p);
+    *v = prd_unpack_double(p);
 
     if (!isfinite(*v)) {
         return 0;
@@ -748,30 +645,30 @@ prd_profile_put_record(uint8_t **p, const prd_record_t *r,
 
     l = &r->learned;
 
-    prd_put64(p, r->tag);
-    prd_put32(p, r->level);
-    prd_put32(p, r->idle_ms);
-    prd_put32(p, r->backlog);
-    prd_put32(p, r->seen_ms);
-    prd_put32(p, r->refused);
-    prd_put32(p, r->hold);
-    prd_put32(p, r->parent);
+    prd_pack64(p, r->tag);
+    prd_pack32(p, r->level);
+    prd_pack32(p, r->idle_ms);
+    prd_pack32(p, r->backlog);
+    prd_pack32(p, r->seen_ms);
+    prd_pack32(p, r->refused);
+    prd_pack32(p, r->hold);
+    prd_pack32(p, r->parent);
 
-    prd_put_float(p, l->mu);
-    prd_put_float(p, l->sigma);
-    prd_put_float(p, l->mu_rate);
-    prd_put_float(p, l->sigma_rate);
-    prd_put_float(p, l->depth);
-    prd_put_float(p, l->rate);
-    prd_put_float(p, l->cap_depth);
-    prd_put_float(p, l->cap_rate);
-    prd_put_float(p, l->count);
-    prd_put_float(p, l->level);
-    prd_put_float(p, l->near);
+    prd_pack_float(p, l->mu);
+    prd_pack_float(p, l->sigma);
+    prd_pack_float(p, l->mu_rate);
+    prd_pack_float(p, l->sigma_rate);
+    prd_pack_float(p, l->depth);
+    prd_pack_float(p, l->rate);
+    prd_pack_float(p, l->cap_depth);
+    prd_pack_float(p, l->cap_rate);
+    prd_pack_float(p, l->count);
+    prd_pack_float(p, l->level);
+    prd_pack_float(p, l->near);
 
-    prd_put32(p, prd_profile_age(now_s, l->depth_at));
-    prd_put32(p, prd_profile_age(now_s, l->rate_at));
-    prd_put32(p, prd_profile_bin_age(now_s, now_s / PRD_EPOCH_S, l->epoch,
+    prd_pack32(p, prd_profile_age(now_s, l->depth_at));
+    prd_pack32(p, prd_profile_age(now_s, l->rate_at));
+    prd_pack32(p, prd_profile_bin_age(now_s, now_s / PRD_EPOCH_S, l->epoch,
                                      PRD_EPOCH_S));
 
     /* a block that ends now belongs to the bin before, see prd_envelope.c */
@@ -779,12 +676,12 @@ prd_profile_put_record(uint8_t **p, const prd_record_t *r,
     horizon = prd_profile_horizon(policy);
     now = (now_s - prd_min(now_s, PRD_BIN_S / 2)) / horizon;
 
-    prd_put32(p, prd_profile_bin_age(now_s, now, l->near_bin, horizon));
+    prd_pack32(p, prd_profile_bin_age(now_s, now, l->near_bin, horizon));
 
-    prd_put16(p, l->blocks);
-    prd_put16(p, l->hours);
-    prd_put16(p, l->counted != 0);
-    prd_put16(p, 0);
+    prd_pack16(p, l->blocks);
+    prd_pack16(p, l->hours);
+    prd_pack16(p, l->counted != 0);
+    prd_pack16(p, 0);
 }
 
 
@@ -835,40 +732,40 @@ prd_profile_get_record(const uint8_t **p, prd_record_t *r,
     l = &r->learned;
     to = view->zone->unit;
 
-    r->tag = prd_get64(p);
-    r->level = prd_profile_units(prd_get32(p), unit, to);
-    r->idle_ms = prd_profile_idle(prd_get32(p), gone_s);
-    r->backlog = prd_profile_units(prd_get32(p), unit, to);
-    r->seen_ms = prd_profile_idle(prd_get32(p), gone_s);
-    r->refused = prd_get32(p);
-    r->hold = prd_profile_units(prd_get32(p), unit, to);
-    r->parent = prd_get32(p);
+    r->tag = prd_unpack64(p);
+    r->level = prd_profile_units(prd_unpack32(p), unit, to);
+    r->idle_ms = prd_profile_idle(prd_unpack32(p), gone_s);
+    r->backlog = prd_profile_units(prd_unpack32(p), unit, to);
+    r->seen_ms = prd_profile_idle(prd_unpack32(p), gone_s);
+    r->refused = prd_unpack32(p);
+    r->hold = prd_profile_units(prd_unpack32(p), unit, to);
+    r->parent = prd_unpack32(p);
 
-    l->mu = prd_get_float(p);
-    l->sigma = prd_get_float(p);
-    l->mu_rate = prd_get_float(p);
-    l->sigma_rate = prd_get_float(p);
-    l->depth = prd_get_float(p);
-    l->rate = prd_get_float(p);
-    l->cap_depth = prd_get_float(p);
-    l->cap_rate = prd_get_float(p);
-    l->count = prd_get_float(p);
-    l->level = prd_get_float(p);
-    l->near = prd_get_float(p);
+    l->mu = prd_unpack_float(p);
+    l->sigma = prd_unpack_float(p);
+    l->mu_rate = prd_unpack_float(p);
+    l->sigma_rate = prd_unpack_float(p);
+    l->depth = prd_unpack_float(p);
+    l->rate = prd_unpack_float(p);
+    l->cap_depth = prd_unpack_float(p);
+    l->cap_rate = prd_unpack_float(p);
+    l->count = prd_unpack_float(p);
+    l->level = prd_unpack_float(p);
+    l->near = prd_unpack_float(p);
 
-    at = prd_profile_stamp(base_s, prd_get32(p));
+    at = prd_profile_stamp(base_s, prd_unpack32(p));
     l->depth_at = (uint32_t) prd_min(at, UINT32_MAX);
-    at = prd_profile_stamp(base_s, prd_get32(p));
+    at = prd_profile_stamp(base_s, prd_unpack32(p));
     l->rate_at = (uint32_t) prd_min(at, UINT32_MAX);
-    at = prd_profile_stamp(base_s, prd_get32(p));
+    at = prd_profile_stamp(base_s, prd_unpack32(p));
     l->epoch = (uint16_t) (at / PRD_EPOCH_S);
-    at = prd_profile_stamp(base_s, prd_get32(p));
+    at = prd_profile_stamp(base_s, prd_unpack32(p));
     l->near_bin = (uint16_t) (at / prd_profile_horizon(policy));
 
-    l->blocks = prd_get16(p);
-    l->hours = prd_get16(p);
-    l->counted = prd_get16(p) != 0;
-    (void) prd_get16(p);
+    l->blocks = prd_unpack16(p);
+    l->hours = prd_unpack16(p);
+    l->counted = prd_unpack16(p) != 0;
+    (void) prd_unpack16(p);
 
     if (r->tag == PRD_TAG_FREE || prd_tag_is_claim(r->tag)) {
         return PRD_ECORRUPT;
@@ -889,7 +786,7 @@ prd_profile_write_pack(prd_profile_t *f, const void *p, size_t len)
     prd_rc_t  rc;
 
     q = buf;
-    prd_put32(&q, (uint32_t) len);
+    prd_pack32(&q, (uint32_t) len);
     rc = prd_profile_write(f, buf, 4);
 
     return rc == PRD_OK && len ? prd_profile_write(f, p, len) : rc;
@@ -908,7 +805,7 @@ prd_profile_write_words(prd_profile_t *f, const void *src, size_t len)
     const char  *s = src;
 
     p = buf;
-    prd_put32(&p, (uint32_t) len);
+    prd_pack32(&p, (uint32_t) len);
     rc = prd_profile_write(f, buf, 4);
 
     for (left = len / 4; left && rc == PRD_OK; left -= n) {
@@ -1010,14 +907,14 @@ prd_profile_write_open(prd_profile_t *f, const prd_outlook_t *o)
     p = buf;
 
     for (i = 0; i < PRD_OUTLOOK_SPANS; i++) {
-        prd_put64(&p, (uint64_t) o->bin[i]);
-        prd_put_double(&p, o->sum[i]);
+        prd_pack64(&p, (uint64_t) o->bin[i]);
+        prd_pack_double(&p, o->sum[i]);
     }
 
-    prd_put64(&p, (uint64_t) o->group_bin);
+    prd_pack64(&p, (uint64_t) o->group_bin);
 
     for (i = 0; i < PRD_GROUPS; i++) {
-        prd_put_double(&p, o->group_sum[i]);
+        prd_pack_double(&p, o->group_sum[i]);
     }
 
     return prd_profile_write(f, buf, sizeof(buf));
@@ -1052,14 +949,14 @@ prd_profile_read_open(prd_profile_t *f, prd_outlook_t *o)
     p = buf;
 
     for (i = 0; i < PRD_OUTLOOK_SPANS; i++) {
-        bin[i] = prd_get64(&p);
-        sum[i] = prd_profile_tokens(prd_get_double(&p));
+        bin[i] = prd_unpack64(&p);
+        sum[i] = prd_profile_tokens(prd_unpack_double(&p));
     }
 
-    bin[PRD_OUTLOOK_SPANS] = prd_get64(&p);
+    bin[PRD_OUTLOOK_SPANS] = prd_unpack64(&p);
 
     for (i = 0; i < PRD_GROUPS; i++) {
-        sum[PRD_OUTLOOK_SPANS + i] = prd_profile_tokens(prd_get_double(&p));
+        sum[PRD_OUTLOOK_SPANS + i] = prd_profile_tokens(prd_unpack_double(&p));
     }
 
     for (i = 0; i <= PRD_OUTLOOK_SPANS; i++) {
@@ -1095,21 +992,21 @@ prd_profile_write_sizes(prd_profile_t *f, const prd_outlook_t *o)
     p = buf;
 
     for (i = 0; i < PRD_SIZES; i++) {
-        prd_put_float(&p, o->sizes.n[i]);
-        prd_put_float(&p, o->sizes.bytes[i]);
+        prd_pack_float(&p, o->sizes.n[i]);
+        prd_pack_float(&p, o->sizes.bytes[i]);
     }
 
     for (i = 0; i < PRD_GROUPS; i++) {
-        prd_put_float(&p, o->group_n[i]);
-        prd_put_float(&p, o->group_bytes[i]);
+        prd_pack_float(&p, o->group_n[i]);
+        prd_pack_float(&p, o->group_bytes[i]);
     }
 
-    prd_put_double(&p, o->cost);
+    prd_pack_double(&p, o->cost);
 
     for (i = 0; i < PRD_OUTLOOK_SPANS; i++) {
-        prd_put_double(&p, o->bytes[i]);
-        prd_put_float(&p, o->bytes_covered[i]);
-        prd_put32(&p, o->bytes_scored[i]);
+        prd_pack_double(&p, o->bytes[i]);
+        prd_pack_float(&p, o->bytes_covered[i]);
+        prd_pack32(&p, o->bytes_scored[i]);
     }
 
     return prd_profile_write(f, buf, sizeof(buf));
@@ -1173,21 +1070,21 @@ prd_profile_read_sizes(prd_profile_t *f, prd_outlook_t *o)
     p = buf;
 
     for (i = 0; i < PRD_SIZES; i++) {
-        o->sizes.n[i] = prd_get_float(&p);
-        o->sizes.bytes[i] = prd_get_float(&p);
+        o->sizes.n[i] = prd_unpack_float(&p);
+        o->sizes.bytes[i] = prd_unpack_float(&p);
     }
 
     for (i = 0; i < PRD_GROUPS; i++) {
-        o->group_n[i] = prd_get_float(&p);
-        o->group_bytes[i] = prd_get_float(&p);
+        o->group_n[i] = prd_unpack_float(&p);
+        o->group_bytes[i] = prd_unpack_float(&p);
     }
 
-    o->cost = prd_get_double(&p);
+    o->cost = prd_unpack_double(&p);
 
     for (i = 0; i < PRD_OUTLOOK_SPANS; i++) {
-        o->bytes[i] = prd_get_double(&p);
-        o->bytes_covered[i] = prd_get_float(&p);
-        o->bytes_scored[i] = prd_get32(&p);
+        o->bytes[i] = prd_unpack_double(&p);
+        o->bytes_covered[i] = prd_unpack_float(&p);
+        o->bytes_scored[i] = prd_unpack32(&p);
     }
 
     prd_profile_settle_sizes(o);
@@ -1229,11 +1126,11 @@ prd_profile_write_tracks(prd_profile_t *f, const prd_view_t *view)
         }
 
         p = buf;
-        prd_put64(&p, c.tag);
+        prd_pack64(&p, c.tag);
 
         for (k = 0; k < PRD_TRACK_CLASSES; k++) {
-            prd_put32(&p, t.bin[k]);
-            prd_put_float(&p, t.sum[k]);
+            prd_pack32(&p, t.bin[k]);
+            prd_pack_float(&p, t.sum[k]);
         }
 
         rc = rc == PRD_OK ? prd_profile_write(f, buf, sizeof(buf)) : rc;
@@ -1326,7 +1223,7 @@ prd_profile_read_tracks(prd_profile_t *f, prd_view_t *view,
         }
 
         p = buf;
-        tag = prd_get64(&p);
+        tag = prd_unpack64(&p);
 
         if (tag == 0) {
             return PRD_OK;
@@ -1342,8 +1239,8 @@ prd_profile_read_tracks(prd_profile_t *f, prd_view_t *view,
         p = buf;
 
         for (k = 0; k < PRD_TRACK_CLASSES; k++) {
-            t.bin[k] = prd_get32(&p);
-            t.sum[k] = prd_get_float(&p);
+            t.bin[k] = prd_unpack32(&p);
+            t.sum[k] = prd_unpack_float(&p);
         }
 
         rc = prd_profile_read_words(f, &t.track, sizeof(prd_track_t));
@@ -1378,7 +1275,7 @@ prd_profile_write_outlook(prd_profile_t *f, const prd_view_t *view,
     o = view->outlook.outlook;
 
     p = buf;
-    prd_put64(&p, now_s);
+    prd_pack64(&p, now_s);
     rc = prd_profile_write(f, buf, 8);
 
     if (rc != PRD_OK) {
@@ -1391,7 +1288,7 @@ prd_profile_write_outlook(prd_profile_t *f, const prd_view_t *view,
 
     for (i = 0; i < PRD_GROUPS && rc == PRD_OK; i++) {
         p = buf;
-        prd_put32(&p, o->chain_id[i]);
+        prd_pack32(&p, o->chain_id[i]);
         rc = prd_profile_write(f, buf, 4);
 
         if (rc == PRD_OK && o->chain_id[i]) {
@@ -1402,7 +1299,7 @@ prd_profile_write_outlook(prd_profile_t *f, const prd_view_t *view,
             p = buf;
 
             for (k = 0; k < 24; k++) {
-                prd_put_float(&p, o->typical[i][k]);
+                prd_pack_float(&p, o->typical[i][k]);
             }
 
             rc = rc == PRD_OK ? prd_profile_write(f, buf, 96) : rc;
@@ -1443,7 +1340,7 @@ prd_profile_write_outlook(prd_profile_t *f, const prd_view_t *view,
         if (rc == PRD_OK && ++n == PRD_PROFILE_TRACKED) {
             uint8_t  *q = buf;
 
-            prd_put32(&q, n);
+            prd_pack32(&q, n);
             rc = prd_profile_write(f, buf, (size_t) (p - buf));
             p = buf + 4;
             n = 0;
@@ -1453,7 +1350,7 @@ prd_profile_write_outlook(prd_profile_t *f, const prd_view_t *view,
     if (rc == PRD_OK && n) {
         uint8_t  *q = buf;
 
-        prd_put32(&q, n);
+        prd_pack32(&q, n);
         rc = prd_profile_write(f, buf, (size_t) (p - buf));
     }
 
@@ -1560,7 +1457,7 @@ prd_profile_read_outlook(prd_profile_t *f, prd_view_t *view,
         }
 
         p = buf;
-        then_s = prd_get64(&p);
+        then_s = prd_unpack64(&p);
         shift_s = (int64_t) base_s
                   - (int64_t) prd_min(then_s, INT64_MAX / 2);
     }
@@ -1603,7 +1500,7 @@ prd_profile_read_outlook(prd_profile_t *f, prd_view_t *view,
         p = buf;
 
         for (k = 0; k < 24; k++) {
-            typical = prd_get_float(&p);
+            typical = prd_unpack_float(&p);
 
             if (o && o->groups.group[i].id == id
                 && typical >= 0 && typical <= PRD_PROFILE_TOKENS)
@@ -1716,10 +1613,10 @@ prd_profile_write_zone(prd_profile_t *f, prd_str_t name, prd_str_t key,
     zone = view->zone;
 
     p = buf;
-    prd_put16(&p, (uint16_t) name.len);
+    prd_pack16(&p, (uint16_t) name.len);
     memcpy(p, name.data, name.len);
     p += name.len;
-    prd_put16(&p, (uint16_t) key.len);
+    prd_pack16(&p, (uint16_t) key.len);
 
     rc = prd_profile_write(f, buf, (size_t) (p - buf));
 
@@ -1732,12 +1629,12 @@ prd_profile_write_zone(prd_profile_t *f, prd_str_t name, prd_str_t key,
     }
 
     p = buf;
-    prd_put64(&p, zone->secret.k0);
-    prd_put64(&p, zone->secret.k1);
-    prd_put64(&p, now_s > zone->learn_since_s ? now_s - zone->learn_since_s
+    prd_pack64(&p, zone->secret.k0);
+    prd_pack64(&p, zone->secret.k1);
+    prd_pack64(&p, now_s > zone->learn_since_s ? now_s - zone->learn_since_s
                                               : 0);
-    prd_put32(&p, zone->unit);
-    prd_put32(&p, PRD_PROFILE_POOLED);
+    prd_pack32(&p, zone->unit);
+    prd_pack32(&p, PRD_PROFILE_POOLED);
 
     rc = prd_profile_write(f, buf, (size_t) (p - buf));
 
@@ -1763,9 +1660,9 @@ prd_profile_write_zone(prd_profile_t *f, prd_str_t name, prd_str_t key,
         hash = atomic_load_explicit(&zone->classes[i], memory_order_relaxed);
 
         if (i == 0 || hash) {
-            prd_put32(&p, i);
-            prd_put32(&p, hash);
-            prd_put_double(&p, zone->surge_slow[i]);
+            prd_pack32(&p, i);
+            prd_pack32(&p, hash);
+            prd_pack_double(&p, zone->surge_slow[i]);
             n++;
         }
     }
@@ -1773,7 +1670,7 @@ prd_profile_write_zone(prd_profile_t *f, prd_str_t name, prd_str_t key,
     {
         uint8_t  *q = buf;
 
-        prd_put32(&q, n);
+        prd_pack32(&q, n);
     }
 
     rc = prd_profile_write(f, buf, (size_t) (p - buf));
@@ -1825,7 +1722,7 @@ prd_profile_write_zone(prd_profile_t *f, prd_str_t name, prd_str_t key,
             if (++n == PRD_PROFILE_CHUNK) {
                 uint8_t  *q = buf;
 
-                prd_put32(&q, n);
+                prd_pack32(&q, n);
                 rc = prd_profile_write(f, buf, (size_t) (p - buf));
 
                 if (rc != PRD_OK) {
@@ -1841,8 +1738,8 @@ prd_profile_write_zone(prd_profile_t *f, prd_str_t name, prd_str_t key,
     if (n) {
         uint8_t  *q = buf;
 
-        prd_put32(&q, n);
-        prd_put32(&p, 0);
+        prd_pack32(&q, n);
+        prd_pack32(&p, 0);
 
         rc = prd_profile_write(f, buf, (size_t) (p - buf));
 
@@ -1860,7 +1757,7 @@ prd_profile_write_end(prd_profile_t *f)
 {
     uint8_t  buf[8], *p = buf;
 
-    prd_put64(&p, prd_checksum_final(&f->sum));
+    prd_pack64(&p, prd_checksum_final(&f->sum));
 
     return f->write(f->data, buf, sizeof(buf));
 }
@@ -1882,7 +1779,7 @@ prd_profile_read_name(prd_profile_t *f, char *name, size_t *name_len,
         return rc;
     }
 
-    len[0] = prd_get16(&p);
+    len[0] = prd_unpack16(&p);
 
     if (len[0] == 0 || len[0] >= PRD_PROFILE_NAME) {
         return PRD_ECORRUPT;
@@ -1899,7 +1796,7 @@ prd_profile_read_name(prd_profile_t *f, char *name, size_t *name_len,
         return rc;
     }
 
-    len[1] = prd_get16(&p);
+    len[1] = prd_unpack16(&p);
 
     if (len[1] >= PRD_PROFILE_KEY) {
         return PRD_ECORRUPT;
@@ -1916,8 +1813,8 @@ prd_profile_read_name(prd_profile_t *f, char *name, size_t *name_len,
     }
 
     p = buf;
-    secret->k0 = prd_get64(&p);
-    secret->k1 = prd_get64(&p);
+    secret->k0 = prd_unpack64(&p);
+    secret->k1 = prd_unpack64(&p);
 
     *name_len = len[0];
     *key_len = len[1];
@@ -1954,11 +1851,11 @@ prd_profile_read_body(prd_profile_t *f, prd_view_t *view,
     }
 
     p = buf;
-    learned_s = prd_get64(&p);
-    unit = prd_get32(&p);
+    learned_s = prd_unpack64(&p);
+    unit = prd_unpack32(&p);
 
     if ((unit != 1 && unit != PRD_MILLI)
-        || prd_get32(&p) != PRD_PROFILE_POOLED)
+        || prd_unpack32(&p) != PRD_PROFILE_POOLED)
     {
         return PRD_ECORRUPT;
     }
@@ -2000,9 +1897,9 @@ prd_profile_read_body(prd_profile_t *f, prd_view_t *view,
         }
 
         p = buf;
-        index = prd_get32(&p);
-        hash = prd_get32(&p);
-        slow = prd_get_double(&p);
+        index = prd_unpack32(&p);
+        hash = prd_unpack32(&p);
+        slow = prd_unpack_double(&p);
 
         if (index >= PRD_CLASSES || (index == 0) != (hash == 0)
             || !isfinite(slow))
@@ -2096,7 +1993,7 @@ prd_profile_read_end(prd_profile_t *f)
         return rc;
     }
 
-    if (prd_get64(&p) != prd_checksum_final(&f->sum)) {
+    if (prd_unpack64(&p) != prd_checksum_final(&f->sum)) {
         return PRD_ECORRUPT;
     }
 
