@@ -1153,6 +1153,8 @@ prd_profile_copy(const prd_view_t *from, prd_view_t *to,
             atomic_load_explicit(&was->classes[i], memory_order_relaxed),
             memory_order_relaxed);
         zone->surge_slow[i] = prd_max(was->surge_slow[i], 0.0);
+        prd_words_write(zone->class_name[i], was->class_name[i],
+                        PRD_CLASS_NAME);
     }
 
     /* first those known for longest, newcomers at last */

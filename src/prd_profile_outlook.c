@@ -17,6 +17,7 @@
 #define PRD_PROFILE_OPEN     (16 * PRD_OUTLOOK_SPANS + 8 + 8 * PRD_GROUPS)
 #define PRD_PROFILE_SIZES    (8 * PRD_SIZES + 8 * PRD_GROUPS + 8              \
                               + 16 * PRD_OUTLOOK_SPANS)
+#define PRD_PROFILE_CLASS    (12 + PRD_CLASS_NAME)
 #define PRD_PROFILE_TRIES    3             /* of a copy under a writer */
 
 
@@ -340,6 +341,221 @@ prd_profile_read_sizes(prd_profile_t *f, prd_outlook_t *o)
 }
 
 
+/* len u32 of at most `most`, or PRD_ECORRUPT */
+
+static prd_rc_t
+prd_profile_read_pack(prd_profile_t *f, void *p, size_t most, size_t *len)
+{
+    uint32_t  n;
+    prd_rc_t  rc;
+
+    rc = prd_profile_read32(f, &n);
+
+    if (rc != PRD_OK) {
+        return rc;
+    }
+
+    if (n > most) {
+        return PRD_ECORRUPT;
+    }
+
+    *len = n;
+
+    return n ? prd_profile_read(f, p, n) : PRD_OK;
+}
+
+
+/* A curve of another layout, or one that is not sane, begins anew. */
+
+static prd_rc_t
+prd_profile_read_curve(prd_profile_t *f, prd_aggregate_t *a, uint32_t bin_s)
+{
+    char      buf[4096], *p;
+    size_t    n;
+    uint32_t  len;
+    prd_rc_t  rc;
+
+    rc = prd_profile_read32(f, &len);
+
+    if (rc != PRD_OK || len == 0) {
+        return rc;
+    }
+
+    if (len > PRD_PROFILE_CURVE) {
+        return PRD_ECORRUPT;
+    }
+
+    if (len != sizeof(prd_aggregate_t)) {
+        a = NULL;
+    }
+
+    for (p = (char *) a; len; len -= (uint32_t) n) {
+        n = prd_min(len, sizeof(buf));
+        rc = prd_profile_read(f, a ? p : buf, n);
+
+        if (rc != PRD_OK) {
+            break;
+        }
+
+        p = a ? p + n : p;
+    }
+
+    if (a && (rc != PRD_OK || prd_aggregate_check(a, bin_s) != PRD_OK)) {
+        (void) prd_aggregate_init(a, bin_s);
+    }
+
+    return rc;
+}
+
+
+/* Names and demand of all classes, then the curves of some. */
+
+static prd_rc_t
+prd_profile_write_classes(prd_profile_t *f, const prd_view_t *view)
+{
+    char                  name[PRD_CLASS_NAME];
+    uint8_t               buf[PRD_PROFILE_CLASS], *p;
+    uint32_t              i;
+    prd_rc_t              rc;
+    const prd_classes_t  *c;
+
+    c = &view->outlook.outlook->classes;
+
+    p = buf;
+    prd_pack64(&p, (uint64_t) c->bin);
+    rc = prd_profile_write(f, buf, 8);
+
+    for (i = 1; i < PRD_CLASSES && rc == PRD_OK; i++) {
+
+        if (atomic_load_explicit(&view->zone->classes[i],
+                                 memory_order_relaxed)
+            == 0)
+        {
+            continue;
+        }
+
+        prd_zone_class_name(view, i, name);
+
+        p = buf;
+        prd_pack32(&p, i);
+        prd_pack_float(&p, c->sum[i]);
+        prd_pack_float(&p, c->level[i]);
+        memcpy(p, name, PRD_CLASS_NAME);
+
+        rc = prd_profile_write(f, buf, sizeof(buf));
+    }
+
+    memset(buf, 0, sizeof(buf));
+    rc = rc == PRD_OK ? prd_profile_write(f, buf, sizeof(buf)) : rc;
+
+    for (i = 0; i < PRD_CLASS_CURVES && rc == PRD_OK; i++) {
+        p = buf;
+        prd_pack32(&p, c->top[i].id);
+        prd_pack32(&p, c->top[i].index);
+        rc = prd_profile_write(f, buf, 8);
+
+        rc = rc == PRD_OK
+             ? prd_profile_write_pack(f, &c->top[i].demand,
+                          c->top[i].id ? sizeof(prd_aggregate_t) : 0)
+             : rc;
+    }
+
+    return rc;
+}
+
+
+/* view NULL: skips */
+
+static prd_rc_t
+prd_profile_read_classes(prd_profile_t *f, prd_view_t *view, uint64_t now_s)
+{
+    float           sum, level;
+    uint8_t         buf[PRD_PROFILE_CLASS];
+    uint32_t        i, n;
+    uint64_t        bin;
+    prd_rc_t        rc;
+    prd_class_t    *top;
+    const uint8_t  *p;
+    prd_classes_t  *c;
+
+    c = view ? &view->outlook.outlook->classes : NULL;
+
+    p = buf;
+    rc = prd_profile_read(f, buf, 8);
+
+    if (rc != PRD_OK) {
+        return rc;
+    }
+
+    bin = prd_unpack64(&p);
+
+    if (bin > UINT32_MAX) {
+        return PRD_ECORRUPT;
+    }
+
+    for (n = 0; n <= PRD_CLASSES; n++) {
+        p = buf;
+        rc = prd_profile_read(f, buf, sizeof(buf));
+
+        if (rc != PRD_OK) {
+            return rc;
+        }
+
+        i = prd_unpack32(&p);
+        sum = prd_unpack_float(&p);
+        level = prd_unpack_float(&p);
+
+        if (i == 0) {
+            break;
+        }
+
+        if (i >= PRD_CLASSES) {
+            return PRD_ECORRUPT;
+        }
+
+        if (c) {
+            c->sum[i] = sum;
+            c->level[i] = level;
+            prd_zone_name_class(view, i, (prd_str_t) {
+                          strnlen((const char *) p, PRD_CLASS_NAME), (char *) p });
+        }
+    }
+
+    if (n > PRD_CLASSES) {
+        return PRD_ECORRUPT;
+    }
+
+    for (i = 0; i < PRD_CLASS_CURVES; i++) {
+        p = buf;
+        rc = prd_profile_read(f, buf, 8);
+
+        if (rc != PRD_OK) {
+            return rc;
+        }
+
+        top = c ? &c->top[i] : NULL;
+
+        if (c) {
+            top->id = prd_unpack32(&p);
+            top->index = prd_unpack32(&p);
+        }
+
+        rc = prd_profile_read_curve(f, c ? &top->demand : NULL,
+                                    PRD_CLASS_BIN_S);
+        if (rc != PRD_OK) {
+            break;
+        }
+    }
+
+    if (c) {
+        c->bin = (int64_t) bin;
+        prd_class_settle(c, now_s, view->zone->classes);
+    }
+
+    return rc;
+}
+
+
 /* Pooled tables, and the tracks of those who have one. */
 
 static prd_rc_t
@@ -565,6 +781,7 @@ prd_profile_write_outlook(prd_profile_t *f, const prd_view_t *view,
 
     rc = rc == PRD_OK ? prd_profile_write_open(f, o) : rc;
     rc = rc == PRD_OK ? prd_profile_write_sizes(f, o) : rc;
+    rc = rc == PRD_OK ? prd_profile_write_classes(f, view) : rc;
 
     used = atomic_load_explicit(&o->used, memory_order_relaxed);
     p = buf + 4;
@@ -606,73 +823,6 @@ prd_profile_write_outlook(prd_profile_t *f, const prd_view_t *view,
     rc = rc == PRD_OK ? prd_profile_write(f, buf, 4) : rc;
 
     return rc == PRD_OK ? prd_profile_write_tracks(f, view) : rc;
-}
-
-
-/* len u32 of at most `most`, or PRD_ECORRUPT */
-
-static prd_rc_t
-prd_profile_read_pack(prd_profile_t *f, void *p, size_t most, size_t *len)
-{
-    uint32_t  n;
-    prd_rc_t  rc;
-
-    rc = prd_profile_read32(f, &n);
-
-    if (rc != PRD_OK) {
-        return rc;
-    }
-
-    if (n > most) {
-        return PRD_ECORRUPT;
-    }
-
-    *len = n;
-
-    return n ? prd_profile_read(f, p, n) : PRD_OK;
-}
-
-
-/* A curve of another layout, or one that is not sane, begins anew. */
-
-static prd_rc_t
-prd_profile_read_curve(prd_profile_t *f, prd_aggregate_t *a, uint32_t bin_s)
-{
-    char      buf[4096], *p;
-    size_t    n;
-    uint32_t  len;
-    prd_rc_t  rc;
-
-    rc = prd_profile_read32(f, &len);
-
-    if (rc != PRD_OK || len == 0) {
-        return rc;
-    }
-
-    if (len > PRD_PROFILE_CURVE) {
-        return PRD_ECORRUPT;
-    }
-
-    if (len != sizeof(prd_aggregate_t)) {
-        a = NULL;
-    }
-
-    for (p = (char *) a; len; len -= (uint32_t) n) {
-        n = prd_min(len, sizeof(buf));
-        rc = prd_profile_read(f, a ? p : buf, n);
-
-        if (rc != PRD_OK) {
-            break;
-        }
-
-        p = a ? p + n : p;
-    }
-
-    if (a && (rc != PRD_OK || prd_aggregate_check(a, bin_s) != PRD_OK)) {
-        (void) prd_aggregate_init(a, bin_s);
-    }
-
-    return rc;
 }
 
 
@@ -777,6 +927,14 @@ prd_profile_read_outlook(prd_profile_t *f, prd_view_t *view,
     if (f->version > PRD_PROFILE_OLD) {
         rc = prd_profile_read_open(f, o);
         rc = rc == PRD_OK ? prd_profile_read_sizes(f, o) : rc;
+
+        if (rc != PRD_OK) {
+            return rc;
+        }
+    }
+
+    if (f->version > PRD_PROFILE_CLASSLESS) {
+        rc = prd_profile_read_classes(f, view, now_s);
 
         if (rc != PRD_OK) {
             return rc;
@@ -907,6 +1065,11 @@ prd_profile_copy_outlook(const prd_view_t *from, prd_view_t *to,
             o->group_bytes[i] = was->group_bytes[i];
         }
     }
+
+    /* the caller has copied which class is which */
+
+    memcpy(&o->classes, &was->classes, sizeof(prd_classes_t));
+    prd_class_settle(&o->classes, now_s, to->zone->classes);
 
     o->sizes = was->sizes;
     o->cost = was->cost;
