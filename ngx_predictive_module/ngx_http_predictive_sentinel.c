@@ -247,6 +247,7 @@ ngx_http_predictive_sentinel_answer(void *data,
     if (ngx_http_predictive_sentinel_calm(topology)) {
 
         if (link->named == topology->master) {
+            link->odd = 0;
             topology->source = link;
             ngx_http_predictive_topology_later(topology,
                                              NGX_HTTP_PREDICTIVE_ASK_MASTER);
