@@ -66,16 +66,19 @@ ngx_http_predictive_sentinel_calm(ngx_http_predictive_topology_t *topology)
 void
 ngx_http_predictive_sentinel_ask(ngx_http_predictive_topology_t *topology)
 {
+    ngx_msec_t                   ms;
     ngx_uint_t                   calm;
     ngx_http_predictive_link_t  *link;
 
     calm = ngx_http_predictive_sentinel_calm(topology);
+    ms = NGX_HTTP_PREDICTIVE_ASK_TROUBLE;
 
-    ngx_http_predictive_topology_schedule(topology,
-                           calm || (!topology->known && topology->tried)
-                           ? NGX_HTTP_PREDICTIVE_ASK_TROUBLE
-                           : ngx_max(topology->store->sync,
-                                     NGX_HTTP_PREDICTIVE_BACKOFF));
+    if (!calm && (topology->known || !topology->tried)) {
+        ms = ngx_max(topology->store->sync, NGX_HTTP_PREDICTIVE_BACKOFF);
+        ms = ngx_min(ms, NGX_HTTP_PREDICTIVE_ASK_TROUBLE);
+    }
+
+    ngx_http_predictive_topology_schedule(topology, ms);
 
     if (calm) {
         link = ngx_http_predictive_sentinel_next(topology);
