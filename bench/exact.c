@@ -7,13 +7,16 @@
  *   above    the most that was admitted of one key in any window of 1 to 60 s,
  *            less burst + 1 + rate x window: at most the bound the gateways
  *            state, and what arrived while a response was under way
+ *   sure     the same of requests that were sent and answered within the
+ *            window.  Where this program is not run for a moment, answers come
+ *            in a heap; these were given in the window, whatever it saw
  *   used     admitted of what one ideal bucket, which sees every request as
  *            it is sent, would have admitted: nothing is to be stranded
  *
  * Usage: exact rate burst factor seconds keys uniform|skewed steady|bursty
  *              port...
  *
- * Prints: offered admitted refused other ideal above-per-window... used%
+ * Prints: offered admitted refused other above-per-window... sure... used%
  * (of the keys that were offered more than their limit).
  */
 
@@ -141,19 +144,43 @@ exact_most(const float *at, unsigned n, double w)
 }
 
 
+/* The same of those that began and ended in it; sorted by when they began. */
+
+static unsigned
+exact_sure(const float *began, const float *ended, unsigned n, double w)
+{
+    unsigned  i, j, sum, most;
+
+    most = 0;
+
+    for (i = 0; i < n; i++) {
+        sum = 0;
+
+        for (j = i; j < n && began[j] - began[i] < w; j++) {
+            sum += (ended[j] - began[i] < w);
+        }
+
+        most = prd_max(most, sum);
+    }
+
+    return most;
+}
+
+
 static void
 exact_report(uint32_t n, double rate, double burst, double seconds)
 {
-    float     *at;
-    double     level, last, above[EXACT_WINDOWS];
+    float     *at, *began;
+    double     level, last, above[EXACT_WINDOWS], sure[EXACT_WINDOWS];
     unsigned   k, w, admitted, refused, other, got, ideal, offered;
     uint32_t   i, j, from, all_ideal, all_got;
 
     at = malloc((n + 1) * sizeof(float));
+    began = malloc((n + 1) * sizeof(float));
     admitted = refused = other = all_ideal = all_got = 0;
 
     for (w = 0; w < EXACT_WINDOWS; w++) {
-        above[w] = -1e9;
+        above[w] = sure[w] = -1e9;
     }
 
     for (i = 0; i < n; i++) {
@@ -181,6 +208,21 @@ exact_report(uint32_t n, double rate, double burst, double seconds)
         }
 
         qsort(exact_e + from, i - from, sizeof(exact_event_t), exact_by_sent);
+
+        got = 0;
+
+        for (j = from; j < i; j++) {
+            if (exact_e[j].status == 200) {
+                began[got] = exact_e[j].sent;
+                at[got++] = exact_e[j].got;
+            }
+        }
+
+        for (w = 0; w < EXACT_WINDOWS; w++) {
+            sure[w] = fmax(sure[w], exact_sure(began, at, got,
+                                               exact_windows[w])
+                                    - (burst + 1 + rate * exact_windows[w]));
+        }
 
         level = last = 0;
         ideal = 0;
@@ -210,7 +252,14 @@ exact_report(uint32_t n, double rate, double burst, double seconds)
         printf(" %.0fs:%+.1f", exact_windows[w], above[w]);
     }
 
+    printf("; sure");
+
+    for (w = 0; w < EXACT_WINDOWS && exact_windows[w] <= seconds; w++) {
+        printf(" %+.1f", sure[w]);
+    }
+
     printf("; used %.2f%%\n", all_ideal ? 100.0 * all_got / all_ideal : 100);
+    free(began);
     free(at);
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 
-# gateways.pl DIR-of-programs [-c] [lease|strict [seconds [rate [burst
-#                             [gateways]]]]]
+# gateways.pl DIR-of-programs [-c] [-e local|pass|reject] [lease|strict
+#                             [seconds [rate [burst [gateways]]]]]
 #
 # How exact is one limit of several gateways over one Redis?  Four nginx of
 # two workers each; demand of eight times the limit, steady and bursty, keys
@@ -9,6 +9,7 @@
 # With 60 seconds and more it looks at windows of up to a minute.
 #
 # -c: no two gateways agree on the time, by up to two hours (libfaketime).
+# -e: on_error, which decides what Redis does not answer within `wait` (2 ms).
 #
 # Targets: in no window of 1 to 60 s more than burst + rate x window + the
 # bound that the gateways state (strict: 0), at least 97 % used.
@@ -28,9 +29,9 @@ use Time::Piece ();
 my $bin = shift @ARGV;
 my %opt;
 
-getopts('c', \%opt) && $bin
-    or die "gateways.pl DIR [-c] [lease|strict [seconds [rate [burst"
-           . " [gateways]]]]]\n";
+getopts('ce:', \%opt) && $bin
+    or die "gateways.pl DIR [-c] [-e local|pass|reject] [lease|strict"
+           . " [seconds [rate [burst [gateways]]]]]\n";
 
 my ($sync, $seconds, $rate, $burst, $gateways) = @ARGV;
 $sync ||= 'lease';
@@ -38,6 +39,7 @@ $seconds ||= 20;
 $rate ||= 20;
 $burst //= 20;
 $gateways ||= 4;
+$opt{e} ||= 'local';
 
 # seconds that a gateway's clock is fast
 my @fast = map { $opt{c} ? (0, 3600, -3600, 1800)[$_ % 4] : 0 }
@@ -83,7 +85,7 @@ my @front = map {
                    FAKETIME_FORCE_MONOTONIC_FIX => 0,
                } : {},
         http => "predictive_store r { server 127.0.0.1:$port; nodes $gateways;
-                     secret file:$dir/secret; }
+                     on_error $opt{e}; secret file:$dir/secret; }
                  predictive_zone \$http_x_api_key zone=z:10m rate=${rate}r/s
                      learn=off store=r sync=$sync;",
         server => "predictive_log_level info;
@@ -121,11 +123,17 @@ for my $shape (qw(steady bursty)) {
 }
 
 for (0 .. $#front) {
-    my (undef, undef, $s) = request($front[$_]->port, '/predictive/zones/z');
+    my (undef, undef, $s) = request($front[$_]->port,
+                                    '/predictive/zones/z?check=1');
     my ($bound) = $s =~ /"overshoot_bound":([\d.e+-]+)/;
     my ($away) = $s =~ /"lease_away":(\d+)/;
-    printf "gateway %d: overshoot bound %s, %s decided without Redis\n", $_,
-        $bound // 'not told', $away // '?';
+    my %books = $s =~ /"(debited|debt|refunded|admitted|returned
+                         |forfeited)":([\d.]+)/gx;
+
+    printf "gateway %d: overshoot bound %s, %s decided without Redis;"
+        . " admitted %.0f, of which %.0f without a token; %.0f returned\n",
+        $_, $bound // 'not told', $away // '?',
+        map { $_ // -1 } @books{qw(admitted debt returned)};
     print map { "  $_\n" } grep { /\[(?:alert|emerg|crit)\]|predictive store/ }
         split /\n/, $front[$_]->log;
 }

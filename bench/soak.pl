@@ -1,11 +1,12 @@
 #!/usr/bin/perl
 
-# soak.pl [-s SEED] [-k] [REQUESTS]
+# soak.pl [-s SEED] [-k] [-t SECONDS] [REQUESTS]
 #
-# Sends REQUESTS (default 100000) to two nodes with a common Redis, with
-# faults at random, and then looks into the books: each request has an answer
-# that is one of two, each node's zones have counted what was sent, and each
-# token that was debited or owed was spent, returned, given up or is held.
+# Sends REQUESTS (default 100000) to two nodes with a common Redis, for SECONDS
+# at most, with faults at random, and then looks into the books: each request
+# has an answer that is one of two, each node's zones have counted what was
+# sent, and each token that was debited or owed was spent, returned, given up
+# or is held.
 #
 # Faults: Redis frozen, killed and back empty, out of memory, read-only, its
 # scripts forgotten, its connections cut; clients that go away, reloads.  -k:
@@ -32,7 +33,8 @@ use Time::HiRes qw(time sleep);
 
 my %opt;
 
-getopts('s:k', \%opt) or die "soak.pl [-s SEED] [-k] [REQUESTS]\n";
+getopts('s:kt:', \%opt)
+    or die "soak.pl [-s SEED] [-k] [-t SECONDS] [REQUESTS]\n";
 
 my $requests = shift @ARGV || 100000;
 my $seed = $opt{s} // int rand 1e9;
@@ -109,10 +111,12 @@ sub load {
 
     my (%sum, %c, $left);
 
+    my $until = $opt{t} ? time + $opt{t} : 9e99;
+
     srand($seed + $job);
     $left = $n;
 
-    while ($left > 0) {
+    while ($left > 0 && time < $until) {
         my $node = int rand 2;
         my $place = (qw(lease strict wait small charge lease))[rand 6];
         my $t = $nodes[$node];

@@ -3,10 +3,10 @@
  * Which Redis gets a command: the only one there is, the master that the
  * sentinels name, or the master of the key's hash slot.
  *
- * The map of a cluster (CLUSTER SLOTS) and the name of the master (SENTINEL
- * get-master-addr-by-name) are asked for at the start, whenever a link is
- * lost, and from time to time.  MOVED changes the map at once.  Commands wait
- * for the first answer, never for a later one.
+ * The map of a cluster (CLUSTER SLOTS) and the name of the master
+ * (_sentinel.c) are asked for at the start, whenever a link is lost, and from
+ * time to time.  MOVED changes the map at once.  Commands wait for the first
+ * answer, never for a later one.
  */
 
 
@@ -15,8 +15,6 @@
 
 /* milliseconds between two questions */
 #define NGX_HTTP_PREDICTIVE_ASK_SOON     100
-#define NGX_HTTP_PREDICTIVE_ASK_TROUBLE  250
-#define NGX_HTTP_PREDICTIVE_ASK_MASTER   1000
 #define NGX_HTTP_PREDICTIVE_ASK_MAP      10000
 
 #define NGX_HTTP_PREDICTIVE_TRYAGAIN     10
@@ -25,29 +23,15 @@
 static void ngx_http_predictive_topology_fail(ngx_event_t *ev);
 static void ngx_http_predictive_topology_again(ngx_event_t *ev);
 static void ngx_http_predictive_topology_refresh(ngx_event_t *ev);
-static void ngx_http_predictive_topology_schedule(
-    ngx_http_predictive_topology_t *topology, ngx_msec_t ms);
-static void ngx_http_predictive_topology_later(
-    ngx_http_predictive_topology_t *topology, ngx_msec_t ms);
 static void ngx_http_predictive_topology_sweep(
     ngx_http_predictive_topology_t *topology);
+static ngx_uint_t ngx_http_predictive_topology_named(
+    ngx_http_predictive_link_t *link);
 static void ngx_http_predictive_topology_ask(
-    ngx_http_predictive_topology_t *topology);
-static void ngx_http_predictive_topology_known(
     ngx_http_predictive_topology_t *topology);
 static void ngx_http_predictive_topology_unknown(
     ngx_http_predictive_topology_t *topology);
-static ngx_http_predictive_link_t *ngx_http_predictive_topology_find(
-    ngx_http_predictive_topology_t *topology, ngx_str_t *host,
-    in_port_t port);
-static void ngx_http_predictive_topology_retire(
-    ngx_http_predictive_link_t *link);
 static void ngx_http_predictive_topology_free(ngx_queue_t *queue);
-
-static void ngx_http_predictive_sentinel_answer(void *data,
-    ngx_http_predictive_answer_t *answer);
-static void ngx_http_predictive_sentinel_master(
-    ngx_http_predictive_link_t *sentinel, ngx_str_t *host, in_port_t port);
 
 static void ngx_http_predictive_cluster_answer(void *data,
     ngx_http_predictive_answer_t *answer);
@@ -210,15 +194,9 @@ ngx_http_predictive_topology_exit(ngx_http_predictive_topology_t *topology)
 static void
 ngx_http_predictive_topology_free(ngx_queue_t *queue)
 {
-    ngx_queue_t                    *q;
     ngx_http_predictive_command_t  *command;
 
-    while (!ngx_queue_empty(queue)) {
-        q = ngx_queue_head(queue);
-        command = ngx_queue_data(q, ngx_http_predictive_command_t, queue);
-
-        ngx_queue_remove(q);
-
+    while ((command = ngx_http_predictive_command_take(queue))) {
         if (command->timer.timer_set) {
             ngx_del_timer(&command->timer);
         }
@@ -232,7 +210,6 @@ void
 ngx_http_predictive_topology_route(ngx_http_predictive_topology_t *topology,
     ngx_http_predictive_command_t *command)
 {
-    ngx_queue_t                 *q;
     ngx_http_predictive_link_t  *link, *l;
 
     link = topology->master;
@@ -243,12 +220,10 @@ ngx_http_predictive_topology_route(ngx_http_predictive_topology_t *topology,
             link = topology->slots[command->slot];
 
         } else {
-            for (q = ngx_queue_head(&topology->links);
-                 q != ngx_queue_sentinel(&topology->links);
-                 q = ngx_queue_next(q))
+            for (l = ngx_http_predictive_link_first(topology);
+                 l;
+                 l = ngx_http_predictive_link_next(l))
             {
-                l = ngx_queue_data(q, ngx_http_predictive_link_t, queue);
-
                 if (l->nslots && ngx_http_predictive_link_up(l)) {
                     link = l;
                     break;
@@ -282,7 +257,6 @@ ngx_uint_t
 ngx_http_predictive_topology_up(ngx_http_predictive_topology_t *topology,
     ngx_int_t slot)
 {
-    ngx_queue_t                 *q;
     ngx_http_predictive_link_t  *link;
 
     if (!topology->known) {
@@ -299,12 +273,10 @@ ngx_http_predictive_topology_up(ngx_http_predictive_topology_t *topology,
         return link && ngx_http_predictive_link_up(link);
     }
 
-    for (q = ngx_queue_head(&topology->links);
-         q != ngx_queue_sentinel(&topology->links);
-         q = ngx_queue_next(q))
+    for (link = ngx_http_predictive_link_first(topology);
+         link;
+         link = ngx_http_predictive_link_next(link))
     {
-        link = ngx_queue_data(q, ngx_http_predictive_link_t, queue);
-
         if (link->nslots && ngx_http_predictive_link_up(link)) {
             return 1;
         }
@@ -318,17 +290,14 @@ void
 ngx_http_predictive_topology_gauge(ngx_http_predictive_topology_t *topology)
 {
     ngx_uint_t                   up;
-    ngx_queue_t                 *q;
     ngx_http_predictive_link_t  *link;
 
     up = 0;
 
-    for (q = ngx_queue_head(&topology->links);
-         q != ngx_queue_sentinel(&topology->links);
-         q = ngx_queue_next(q))
+    for (link = ngx_http_predictive_link_first(topology);
+         link;
+         link = ngx_http_predictive_link_next(link))
     {
-        link = ngx_queue_data(q, ngx_http_predictive_link_t, queue);
-
         if (link->state == NGX_HTTP_PREDICTIVE_LINK_READY
             && ngx_http_predictive_link_up(link)
             && (link == topology->master || link->nslots))
@@ -345,7 +314,7 @@ ngx_http_predictive_topology_gauge(ngx_http_predictive_topology_t *topology)
 static void
 ngx_http_predictive_topology_fail(ngx_event_t *ev)
 {
-    ngx_queue_t                      failed, *q;
+    ngx_queue_t                      failed;
     ngx_http_predictive_command_t   *command;
     ngx_http_predictive_topology_t  *topology;
 
@@ -363,12 +332,7 @@ ngx_http_predictive_topology_fail(ngx_event_t *ev)
 
     ngx_queue_init(&topology->failed);
 
-    while (!ngx_queue_empty(&failed)) {
-        q = ngx_queue_head(&failed);
-        command = ngx_queue_data(q, ngx_http_predictive_command_t, queue);
-
-        ngx_queue_remove(q);
-
+    while ((command = ngx_http_predictive_command_take(&failed))) {
         if (!command->own) {
             ngx_http_predictive_count(topology, refused);
         }
@@ -416,9 +380,12 @@ ngx_http_predictive_topology_ready(ngx_http_predictive_link_t *link)
 
     ngx_http_predictive_topology_gauge(topology);
 
-    if (topology->due && topology->asked == NULL
-        && (link->sentinel || topology->slots))
-    {
+    if (topology->store->mode == NGX_HTTP_PREDICTIVE_SENTINEL) {
+        ngx_http_predictive_sentinel_ready(link);
+        return;
+    }
+
+    if (topology->due && topology->asked == NULL && topology->slots) {
         ngx_http_predictive_topology_ask(topology);
     }
 }
@@ -441,7 +408,12 @@ ngx_http_predictive_topology_lost(ngx_http_predictive_link_t *link)
         return;
     }
 
-    if (link->sentinel || (topology->slots && link->nslots == 0)) {
+    if (topology->store->mode == NGX_HTTP_PREDICTIVE_SENTINEL) {
+        ngx_http_predictive_sentinel_lost(link);
+        return;
+    }
+
+    if (link->nslots == 0) {
 
         /* one of several to be asked: the next time another one is */
 
@@ -535,7 +507,7 @@ ngx_http_predictive_topology_error(ngx_http_predictive_link_t *link,
 /* Asking. */
 
 
-static void
+void
 ngx_http_predictive_topology_schedule(
     ngx_http_predictive_topology_t *topology, ngx_msec_t ms)
 {
@@ -556,7 +528,7 @@ ngx_http_predictive_topology_schedule(
 
 /* All is well: not before that. */
 
-static void
+void
 ngx_http_predictive_topology_later(ngx_http_predictive_topology_t *topology,
     ngx_msec_t ms)
 {
@@ -621,27 +593,60 @@ ngx_http_predictive_topology_sweep(ngx_http_predictive_topology_t *topology)
             ngx_http_predictive_link_close(link);
 
         } else if (link->sentinel && link != topology->source
-                   && link->ncalls == 0 && topology->master
-                   && ngx_http_predictive_link_up(topology->master)
+                   && link->ncalls == 0 && topology->source
+                   && ngx_http_predictive_sentinel_calm(topology)
                    && link->state == NGX_HTTP_PREDICTIVE_LINK_READY)
         {
             /* asked while something was amiss */
 
+            link->named = NULL;
             link->wanted = 0;
             ngx_http_predictive_link_close(link);
+
+        } else if (topology->slots == NULL && link->server == NULL
+                   && link != topology->master && link != topology->candidate
+                   && !ngx_http_predictive_topology_named(link))
+        {
+            ngx_http_predictive_topology_retire(link);
         }
     }
+}
+
+
+/* Does a sentinel say that it is the master? */
+
+static ngx_uint_t
+ngx_http_predictive_topology_named(ngx_http_predictive_link_t *link)
+{
+    ngx_http_predictive_link_t      *sentinel;
+    ngx_http_predictive_topology_t  *topology;
+
+    topology = link->topology;
+
+    for (sentinel = ngx_http_predictive_link_first(topology);
+         sentinel;
+         sentinel = ngx_http_predictive_link_next(sentinel))
+    {
+        if (sentinel->named == link) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
 static void
 ngx_http_predictive_topology_ask(ngx_http_predictive_topology_t *topology)
 {
-    ngx_str_t                       argv[3];
-    ngx_uint_t                      n, well;
-    ngx_queue_t                    *q;
+    ngx_str_t                       argv[2];
     ngx_http_predictive_link_t     *link, *ready, *other;
     ngx_http_predictive_command_t  *command;
+
+    if (topology->slots == NULL) {
+        ngx_http_predictive_sentinel_ask(topology);
+        return;
+    }
 
     if (topology->asked) {
         return;
@@ -652,37 +657,25 @@ ngx_http_predictive_topology_ask(ngx_http_predictive_topology_t *topology)
 
     /*
      * Whoever has not been asked for the longest time, of those connected; if
-     * none is, one more is connected, and asked when it is ready.  But while
-     * all is well the same sentinel goes on being asked; and while the master
-     * is away none is left out because others happen to be connected.
+     * none is, one more is connected, and asked when it is ready.
      */
 
-    well = topology->slots || (topology->master
-                              && ngx_http_predictive_link_up(topology->master));
     ready = NULL;
     other = NULL;
 
-    for (q = ngx_queue_head(&topology->links);
-         q != ngx_queue_sentinel(&topology->links);
-         q = ngx_queue_next(q))
+    for (link = ngx_http_predictive_link_first(topology);
+         link;
+         link = ngx_http_predictive_link_next(link))
     {
-        link = ngx_queue_data(q, ngx_http_predictive_link_t, queue);
-
-        if (link->retired || (topology->slots == NULL && !link->sentinel)) {
+        if (link->retired) {
             continue;
         }
 
         if (link->state == NGX_HTTP_PREDICTIVE_LINK_READY
             && link->breaker != NGX_HTTP_PREDICTIVE_BREAKER_OPEN)
         {
-            if (ready == NULL || link->tried < ready->tried
-                || (well && link == topology->source))
-            {
+            if (ready == NULL || link->tried < ready->tried) {
                 ready = link;
-            }
-
-            if (well && link == topology->source) {
-                break;
             }
 
         } else if (link->state == NGX_HTTP_PREDICTIVE_LINK_CLOSED
@@ -696,35 +689,22 @@ ngx_http_predictive_topology_ask(ngx_http_predictive_topology_t *topology)
 
     topology->due = 1;
 
-    if (other
-        && (ready == NULL
-            || (!well && (topology->known || topology->failures))))
-    {
-        other->tried = ++topology->tries;
-        ngx_http_predictive_link_connect(other);
-    }
-
     if (ready == NULL) {
+
+        if (other) {
+            other->tried = ++topology->tries;
+            ngx_http_predictive_link_connect(other);
+        }
+
         return;
     }
 
-    if (topology->slots) {
-        ngx_str_set(&argv[0], "CLUSTER");
-        ngx_str_set(&argv[1], "SLOTS");
-        n = 2;
+    ngx_str_set(&argv[0], "CLUSTER");
+    ngx_str_set(&argv[1], "SLOTS");
 
-    } else {
-        ngx_str_set(&argv[0], "SENTINEL");
-        ngx_str_set(&argv[1], "get-master-addr-by-name");
-        argv[2] = topology->store->master;
-        n = 3;
-    }
-
-    command = ngx_http_predictive_link_command(ready, argv, n,
+    command = ngx_http_predictive_link_command(ready, argv, 2,
                                      topology->store->connect_timeout,
-                                     topology->slots
-                                     ? ngx_http_predictive_cluster_answer
-                                     : ngx_http_predictive_sentinel_answer,
+                                     ngx_http_predictive_cluster_answer,
                                      ready);
     if (command == NULL) {
         return;
@@ -737,22 +717,16 @@ ngx_http_predictive_topology_ask(ngx_http_predictive_topology_t *topology)
 }
 
 
-static void
+void
 ngx_http_predictive_topology_known(ngx_http_predictive_topology_t *topology)
 {
-    ngx_queue_t                    *q;
     ngx_http_predictive_command_t  *command;
 
     topology->known = 1;
     topology->tried = 1;
     topology->said = 0;
 
-    while (!ngx_queue_empty(&topology->pending)) {
-        q = ngx_queue_head(&topology->pending);
-        command = ngx_queue_data(q, ngx_http_predictive_command_t, queue);
-
-        ngx_queue_remove(q);
-
+    while ((command = ngx_http_predictive_command_take(&topology->pending))) {
         ngx_http_predictive_topology_route(topology, command);
     }
 
@@ -767,29 +741,30 @@ ngx_http_predictive_topology_known(ngx_http_predictive_topology_t *topology)
 static void
 ngx_http_predictive_topology_unknown(ngx_http_predictive_topology_t *topology)
 {
-    ngx_queue_t                    *q;
-    ngx_http_predictive_command_t  *command;
-
     topology->failures++;
 
     ngx_http_predictive_topology_schedule(topology,
                            topology->failures < topology->store->servers.nelts
                            ? 1 : NGX_HTTP_PREDICTIVE_ASK_TROUBLE);
 
-    if (topology->failures < topology->store->servers.nelts
-        || topology->known)
-    {
+    if (topology->failures >= topology->store->servers.nelts) {
+        ngx_http_predictive_topology_nobody(topology);
+    }
+}
+
+
+void
+ngx_http_predictive_topology_nobody(ngx_http_predictive_topology_t *topology)
+{
+    ngx_http_predictive_command_t  *command;
+
+    if (topology->known) {
         return;
     }
 
     topology->tried = 1;
 
-    while (!ngx_queue_empty(&topology->pending)) {
-        q = ngx_queue_head(&topology->pending);
-        command = ngx_queue_data(q, ngx_http_predictive_command_t, queue);
-
-        ngx_queue_remove(q);
-
+    while ((command = ngx_http_predictive_command_take(&topology->pending))) {
         ngx_http_predictive_command_fail(command);
     }
 
@@ -797,22 +772,27 @@ ngx_http_predictive_topology_unknown(ngx_http_predictive_topology_t *topology)
 }
 
 
-static ngx_http_predictive_link_t *
+ngx_http_predictive_link_t *
 ngx_http_predictive_topology_find(ngx_http_predictive_topology_t *topology,
     ngx_str_t *host, in_port_t port)
 {
     ngx_uint_t                   n;
-    ngx_queue_t                 *q;
     ngx_http_predictive_link_t  *link;
+
+    /* a server said it, and it will be in the log */
+
+    for (n = 0; n < host->len; n++) {
+        if (host->data[n] <= ' ' || host->data[n] >= 0x7f) {
+            return NULL;
+        }
+    }
 
     n = 0;
 
-    for (q = ngx_queue_head(&topology->links);
-         q != ngx_queue_sentinel(&topology->links);
-         q = ngx_queue_next(q))
+    for (link = ngx_http_predictive_link_first(topology);
+         link;
+         link = ngx_http_predictive_link_next(link))
     {
-        link = ngx_queue_data(q, ngx_http_predictive_link_t, queue);
-
         if (!link->retired && !link->sentinel && link->port == port
             && link->host.len == host->len
             && ngx_strncmp(link->host.data, host->data, host->len) == 0)
@@ -833,7 +813,7 @@ ngx_http_predictive_topology_find(ngx_http_predictive_topology_t *topology,
 
 /* Replies to what is under way are still waited for. */
 
-static void
+void
 ngx_http_predictive_topology_retire(ngx_http_predictive_link_t *link)
 {
     link->retired = 1;
@@ -849,105 +829,6 @@ ngx_http_predictive_topology_retire(ngx_http_predictive_link_t *link)
 }
 
 
-/* Sentinel. */
-
-
-static void
-ngx_http_predictive_sentinel_answer(void *data,
-    ngx_http_predictive_answer_t *answer)
-{
-    ngx_int_t                        port;
-    ngx_str_t                        host;
-    redisReply                      *reply, **pair;
-    ngx_http_predictive_link_t      *link;
-    ngx_http_predictive_topology_t  *topology;
-
-    link = data;
-    topology = link->topology;
-    reply = answer->reply;
-
-    topology->asked = NULL;
-
-    if (answer->status == NGX_HTTP_PREDICTIVE_REPLY_OK
-        && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2)
-    {
-        pair = reply->element;
-
-        if (pair[0]->type == REDIS_REPLY_STRING
-            && pair[1]->type == REDIS_REPLY_STRING)
-        {
-            host.data = (u_char *) pair[0]->str;
-            host.len = pair[0]->len;
-            port = ngx_atoi((u_char *) pair[1]->str, pair[1]->len);
-
-            if (host.len && host.len < 256 && port > 0 && port < 65536) {
-                ngx_http_predictive_sentinel_master(link, &host, port);
-                return;
-            }
-        }
-    }
-
-    if (!topology->said && answer->status <= NGX_HTTP_PREDICTIVE_REPLY_ERROR) {
-        topology->said = 1;
-
-        ngx_log_error(NGX_LOG_ERR, topology->log, 0,
-                      "predictive store \"%V\": sentinel %V knows no master "
-                      "\"%V\"", &topology->store->name, &link->name,
-                      &topology->store->master);
-    }
-
-    if (answer->status != NGX_HTTP_PREDICTIVE_REPLY_LOST) {
-        ngx_http_predictive_topology_unknown(topology);
-    }
-}
-
-
-static void
-ngx_http_predictive_sentinel_master(ngx_http_predictive_link_t *sentinel,
-    ngx_str_t *host, in_port_t port)
-{
-    ngx_http_predictive_link_t      *link, *was;
-    ngx_http_predictive_topology_t  *topology;
-
-    topology = sentinel->topology;
-    was = topology->master;
-
-    topology->failures = 0;
-    topology->source = sentinel;
-
-    link = ngx_http_predictive_topology_find(topology, host, port);
-
-    if (link == NULL) {
-        return;
-    }
-
-    if (link == was) {
-
-        if (!ngx_http_predictive_link_up(link)) {
-            /* perhaps another sentinel knows better */
-            return;
-        }
-
-        ngx_http_predictive_topology_later(topology,
-                                           NGX_HTTP_PREDICTIVE_ASK_MASTER);
-        return;
-    }
-
-    ngx_log_error(NGX_LOG_NOTICE, topology->log, 0,
-                  "predictive store \"%V\": the master is %V",
-                  &topology->store->name, &link->name);
-
-    topology->master = link;
-
-    if (was) {
-        ngx_http_predictive_topology_retire(was);
-    }
-
-    ngx_http_predictive_link_connect(link);
-    ngx_http_predictive_topology_known(topology);
-}
-
-
 /* Cluster. */
 
 
@@ -959,7 +840,6 @@ ngx_http_predictive_cluster_answer(void *data,
     long long                         first, last;
     ngx_uint_t                        covered, trouble;
     redisReply                       *reply, *range;
-    ngx_queue_t                      *q;
     ngx_http_predictive_link_t       *link, *node, **slots;
     ngx_http_predictive_topology_t   *topology;
 
@@ -1043,11 +923,10 @@ ngx_http_predictive_cluster_answer(void *data,
     topology->slots = slots;
     topology->failures = 0;
 
-    for (q = ngx_queue_head(&topology->links);
-         q != ngx_queue_sentinel(&topology->links);
-         q = ngx_queue_next(q))
+    for (node = ngx_http_predictive_link_first(topology);
+         node;
+         node = ngx_http_predictive_link_next(node))
     {
-        node = ngx_queue_data(q, ngx_http_predictive_link_t, queue);
         node->nslots = 0;
     }
 
@@ -1059,12 +938,10 @@ ngx_http_predictive_cluster_answer(void *data,
 
     trouble = (covered < NGX_HTTP_PREDICTIVE_SLOTS);
 
-    for (q = ngx_queue_head(&topology->links);
-         q != ngx_queue_sentinel(&topology->links);
-         q = ngx_queue_next(q))
+    for (node = ngx_http_predictive_link_first(topology);
+         node;
+         node = ngx_http_predictive_link_next(node))
     {
-        node = ngx_queue_data(q, ngx_http_predictive_link_t, queue);
-
         if (node->nslots) {
 
             if (node->state == NGX_HTTP_PREDICTIVE_LINK_CLOSED

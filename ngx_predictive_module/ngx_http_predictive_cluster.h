@@ -1,8 +1,8 @@
 
 /*
- * What _redis.c, _cluster.c and _store.c share, and nobody else: links
- * (connections to one Redis each), the topology that says which link a
- * command takes, and a store's statistics.
+ * What the files about links (_link.h), _cluster.c, _sentinel.c and _store.c
+ * share, and nobody else: links (connections to one Redis each), the topology
+ * that says which link a command takes, and a store's statistics.
  *
  * Links, calls and topologies are of one process.
  */
@@ -36,6 +36,9 @@
 #define NGX_HTTP_PREDICTIVE_BACKOFF_MAX 2000
 #define NGX_HTTP_PREDICTIVE_SILENCE     2000     /* then another connection */
 #define NGX_HTTP_PREDICTIVE_IDLE        1000     /* then a PING */
+
+#define NGX_HTTP_PREDICTIVE_ASK_TROUBLE 250      /* between two questions */
+#define NGX_HTTP_PREDICTIVE_ASK_MASTER  1000
 
 #define NGX_HTTP_PREDICTIVE_FAILURES    5        /* timeouts in a row */
 #define NGX_HTTP_PREDICTIVE_REDIRECTS   8
@@ -208,7 +211,16 @@ struct ngx_http_predictive_link_s {
     ngx_uint_t                         tried;     /* topology->tries, when it
                                                    * was last to be asked */
     ngx_msec_t                         retired_ms;
+
+    ngx_http_predictive_link_t        *named;     /* of a sentinel: who is the
+                                                   * master; NULL: not told */
+    ngx_msec_t                         tried_ms;  /* to be connected to it */
+
     unsigned                           sentinel:1;
+    unsigned                           asked:1;   /* a sentinel, who; whoever
+                                                   * was named, its ROLE */
+    unsigned                           odd:1;     /* said so: it names another
+                                                   * one, or is no master */
     unsigned                           wanted:1;  /* connect again when it
                                                    * is lost */
     unsigned                           retired:1; /* to be freed */
@@ -242,9 +254,10 @@ struct ngx_http_predictive_topology_s {
     ngx_event_t                        again;     /* of `retry` */
     ngx_event_t                        refresh;   /* of map and master */
 
-    ngx_http_predictive_link_t        *asked;     /* of map or master */
-    ngx_http_predictive_link_t        *source;    /* the sentinel that last
-                                                   * answered */
+    ngx_http_predictive_link_t        *asked;     /* of the map */
+    ngx_http_predictive_link_t        *source;    /* the sentinel that is
+                                                   * asked, and agrees */
+    ngx_http_predictive_link_t        *candidate; /* master, if it is one */
     ngx_uint_t                         tries;
     ngx_uint_t                         failures;  /* to say, in a row */
     unsigned                           known:1;
@@ -254,11 +267,13 @@ struct ngx_http_predictive_topology_s {
                                                    * ready */
     unsigned                           said:1;    /* that nobody knows the
                                                    * map or master */
+    unsigned                           doubt:1;   /* a sentinel named another
+                                                   * one: all are asked */
     unsigned                           closing:1;
 };
 
 
-/* _redis.c: links and calls */
+/* links and calls */
 
 uint64_t ngx_http_predictive_clock_us(void);
 
@@ -287,6 +302,51 @@ void ngx_http_predictive_command_fail(ngx_http_predictive_command_t *command);
 /* Tells it now, and frees the command, which is in no queue any more. */
 void ngx_http_predictive_command_done(ngx_http_predictive_command_t *command,
     ngx_http_predictive_reply_e status, redisReply *reply, ngx_str_t *error);
+
+
+/* Takes the first one off a queue that is of no link; NULL: it is empty. */
+
+static ngx_inline ngx_http_predictive_command_t *
+ngx_http_predictive_command_take(ngx_queue_t *queue)
+{
+    ngx_queue_t  *q;
+
+    if (ngx_queue_empty(queue)) {
+        return NULL;
+    }
+
+    q = ngx_queue_head(queue);
+    ngx_queue_remove(q);
+
+    return ngx_queue_data(q, ngx_http_predictive_command_t, queue);
+}
+
+
+/* All links of a topology, one after the other; NULL: no more. */
+
+static ngx_inline ngx_http_predictive_link_t *
+ngx_http_predictive_link_at(ngx_http_predictive_topology_t *topology,
+    ngx_queue_t *q)
+{
+    return q == ngx_queue_sentinel(&topology->links)
+           ? NULL : ngx_queue_data(q, ngx_http_predictive_link_t, queue);
+}
+
+
+static ngx_inline ngx_http_predictive_link_t *
+ngx_http_predictive_link_first(ngx_http_predictive_topology_t *topology)
+{
+    return ngx_http_predictive_link_at(topology,
+                                       ngx_queue_head(&topology->links));
+}
+
+
+static ngx_inline ngx_http_predictive_link_t *
+ngx_http_predictive_link_next(ngx_http_predictive_link_t *link)
+{
+    return ngx_http_predictive_link_at(link->topology,
+                                       ngx_queue_next(&link->queue));
+}
 
 
 /* _cluster.c: which link */
@@ -319,6 +379,43 @@ void ngx_http_predictive_topology_ready(ngx_http_predictive_link_t *link);
 void ngx_http_predictive_topology_lost(ngx_http_predictive_link_t *link);
 void ngx_http_predictive_topology_gauge(
     ngx_http_predictive_topology_t *topology);
+
+/* Asks in that time at the latest; not before that time. */
+void ngx_http_predictive_topology_schedule(
+    ngx_http_predictive_topology_t *topology, ngx_msec_t ms);
+void ngx_http_predictive_topology_later(
+    ngx_http_predictive_topology_t *topology, ngx_msec_t ms);
+
+/* There is an answer, and commands go where it says; there is none for now,
+ * and those that wait for the first one fail. */
+void ngx_http_predictive_topology_known(
+    ngx_http_predictive_topology_t *topology);
+void ngx_http_predictive_topology_nobody(
+    ngx_http_predictive_topology_t *topology);
+
+/* The link to a server, made if there is none.  NULL: no memory, too many, or
+ * no name of one. */
+ngx_http_predictive_link_t *ngx_http_predictive_topology_find(
+    ngx_http_predictive_topology_t *topology, ngx_str_t *host,
+    in_port_t port);
+
+/* Replies to what is under way are still waited for. */
+void ngx_http_predictive_topology_retire(ngx_http_predictive_link_t *link);
+
+
+/* _sentinel.c: who is the master */
+
+/* Asks whoever is to be asked. */
+void ngx_http_predictive_sentinel_ask(
+    ngx_http_predictive_topology_t *topology);
+
+/* The master serves, and nobody names another one. */
+ngx_uint_t ngx_http_predictive_sentinel_calm(
+    ngx_http_predictive_topology_t *topology);
+
+/* As topology_ready() and _lost(). */
+void ngx_http_predictive_sentinel_ready(ngx_http_predictive_link_t *link);
+void ngx_http_predictive_sentinel_lost(ngx_http_predictive_link_t *link);
 
 
 #endif /* _NGX_HTTP_PREDICTIVE_CLUSTER_H_INCLUDED_ */

@@ -60,6 +60,8 @@ struct ngx_http_predictive_batch_s {
     ngx_http_predictive_call_t      *call;   /* NULL: not sent yet */
     ngx_uint_t                       shard;
     ngx_uint_t                       waiting; /* requests, when it is sent */
+    ngx_msec_t                       began_ms;
+    ngx_msec_t                       spent;  /* of `wait`, before it began */
     ngx_uint_t                       n;
     ngx_http_predictive_query_t      queries[PRD_LEASE_KEYS];
 };
@@ -110,6 +112,8 @@ static prd_lease_mode_e ngx_http_predictive_store_mode(
 static prd_lease_mode_e ngx_http_predictive_store_away(
     ngx_http_predictive_zone_t *zone);
 static void ngx_http_predictive_store_ask(ngx_http_predictive_ctx_t *ctx,
+    ngx_http_predictive_part_t *part, unsigned key, ngx_msec_t spent);
+static void ngx_http_predictive_store_asks(ngx_http_predictive_ctx_t *ctx,
     ngx_http_predictive_part_t *part);
 static void ngx_http_predictive_store_finish(ngx_http_predictive_ctx_t *ctx);
 
@@ -137,8 +141,12 @@ static void ngx_http_predictive_lease_lost(ngx_http_predictive_query_t *q,
     ngx_uint_t sent, uint32_t now_ms);
 static void ngx_http_predictive_lease_give_up(
     ngx_http_predictive_query_t *q, ngx_uint_t sent, ngx_queue_t *wake);
+static void ngx_http_predictive_lease_again(ngx_http_predictive_query_t *q,
+    ngx_queue_t *wake);
 static void ngx_http_predictive_lease_answered(
     ngx_http_predictive_query_t *q, ngx_queue_t *wake);
+static void ngx_http_predictive_lease_ready(ngx_http_predictive_ctx_t *ctx,
+    ngx_queue_t *wake);
 static void ngx_http_predictive_lease_wake(ngx_queue_t *wake);
 static void ngx_http_predictive_lease_bad(ngx_http_predictive_lease_t *lease,
     const char *what);
@@ -147,6 +155,8 @@ static void ngx_http_predictive_lease_due(ngx_http_predictive_part_t *part);
 static ngx_http_predictive_item_t *ngx_http_predictive_lease_item(
     ngx_http_predictive_lease_t *lease);
 static void ngx_http_predictive_lease_forget(
+    ngx_http_predictive_lease_t *lease, ngx_http_predictive_item_t *item);
+static void ngx_http_predictive_lease_first(
     ngx_http_predictive_lease_t *lease, ngx_http_predictive_item_t *item);
 static void ngx_http_predictive_lease_look(ngx_http_predictive_lease_t *lease,
     ngx_http_predictive_item_t *item);
@@ -340,7 +350,7 @@ ngx_http_predictive_store_decide(ngx_http_predictive_ctx_t *ctx)
             return NGX_OK;
         }
 
-        ngx_http_predictive_store_ask(ctx, part);
+        ngx_http_predictive_store_asks(ctx, part);
 
     } else {
         ask = 0;
@@ -389,7 +399,7 @@ ngx_http_predictive_store_decide(ngx_http_predictive_ctx_t *ctx)
             part = &ctx->parts[i];
 
             if (part->limit->zone->store && part->answer.ask) {
-                ngx_http_predictive_store_ask(ctx, part);
+                ngx_http_predictive_store_asks(ctx, part);
             }
         }
     }
@@ -508,53 +518,68 @@ ngx_http_predictive_store_away(ngx_http_predictive_zone_t *zone)
 
 
 static void
-ngx_http_predictive_store_ask(ngx_http_predictive_ctx_t *ctx,
+ngx_http_predictive_store_asks(ngx_http_predictive_ctx_t *ctx,
     ngx_http_predictive_part_t *part)
 {
-    unsigned                      key, keys;
+    unsigned  key, keys;
+
+    keys = part->answer.ask;
+
+    for (key = PRD_LEASE_CLIENT; key <= PRD_LEASE_PARENT; key <<= 1) {
+        if (keys & key) {
+            ngx_http_predictive_store_ask(ctx, part, key, 0);
+        }
+    }
+}
+
+
+/* spent: how much of `wait` is gone. */
+
+static void
+ngx_http_predictive_store_ask(ngx_http_predictive_ctx_t *ctx,
+    ngx_http_predictive_part_t *part, unsigned key, ngx_msec_t spent)
+{
     prd_lease_request_t           request;
     ngx_http_predictive_zone_t   *zone;
     ngx_http_predictive_query_t  *q;
 
     zone = part->limit->zone;
-    keys = part->answer.ask;
+    q = NULL;
 
-    for (key = PRD_LEASE_CLIENT; key <= PRD_LEASE_PARENT; key <<= 1) {
+    /* others in the batch wait less, too: not for one that has waited long */
 
-        if (!(keys & key)) {
-            continue;
-        }
-
+    if (spent <= zone->store->wait / 2) {
         q = ngx_http_predictive_lease_query(zone->lease,
                                 key == PRD_LEASE_CLIENT ? part->ask.tag
                                                         : part->ask.parent);
+    }
 
-        if (q == NULL) {
-            prd_lease_ask(&zone->view, &zone->policy, &part->ask,
-                          &part->answer, key, &request);
-            prd_lease_timeout(&zone->view, &zone->policy, &part->ask,
-                              &part->answer, key, &request, 0,
-                              ngx_http_predictive_store_away(zone),
-                              (uint32_t) ngx_current_msec);
-            continue;
-        }
-
+    if (q == NULL) {
         prd_lease_ask(&zone->view, &zone->policy, &part->ask, &part->answer,
-                      key, &q->request);
+                      key, &request);
+        prd_lease_timeout(&zone->view, &zone->policy, &part->ask,
+                          &part->answer, key, &request, 0,
+                          ngx_http_predictive_store_away(zone),
+                          (uint32_t) ngx_current_msec);
+        return;
+    }
 
-        q->ctx = ctx;
-        q->part = part;
-        q->key = key;
-        q->waiting = 1;
+    prd_lease_ask(&zone->view, &zone->policy, &part->ask, &part->answer, key,
+                  &q->request);
 
-        part->queries[key - 1] = q;
-        ctx->waiting++;
+    q->ctx = ctx;
+    q->part = part;
+    q->key = key;
+    q->waiting = 1;
 
-        q->batch->waiting++;
+    part->queries[key - 1] = q;
+    ctx->waiting++;
 
-        if (zone->lease->parked++ == 0 && !zone->lease->hold.timer_set) {
-            ngx_add_timer(&zone->lease->hold, zone->store->wait);
-        }
+    q->batch->waiting++;
+    q->batch->spent = ngx_max(q->batch->spent, spent);
+
+    if (zone->lease->parked++ == 0 && !zone->lease->hold.timer_set) {
+        ngx_add_timer(&zone->lease->hold, zone->store->wait);
     }
 }
 
@@ -732,6 +757,8 @@ ngx_http_predictive_lease_batch(ngx_http_predictive_lease_t *lease)
     batch->next = NULL;
     batch->call = NULL;
     batch->waiting = 0;
+    batch->began_ms = ngx_current_msec;
+    batch->spent = 0;
     batch->n = 0;
 
     return batch;
@@ -862,7 +889,8 @@ ngx_http_predictive_lease_send(ngx_http_predictive_batch_t *batch)
 
     batch->call = ngx_http_predictive_redis_eval(store, &lease->script, nkeys,
                               argv, nkeys + 2,
-                              batch->waiting ? store->wait : store->timeout,
+                              batch->waiting ? store->wait - batch->spent
+                                             : store->timeout,
                               ngx_http_predictive_lease_reply, batch);
 
     return batch->call ? NGX_OK : NGX_ERROR;
@@ -1019,11 +1047,23 @@ ngx_http_predictive_lease_answer(ngx_http_predictive_query_t *q,
         return;
     }
 
-    if (q->waiting) {
-        prd_lease_apply(&zone->view, &zone->policy, &part->ask, &part->answer,
-                        q->key, &q->request, reply, now_ms);
+    if (q->waiting && reply->status == PRD_LEASE_BAD) {
+        ngx_http_predictive_lease_give_up(q, 0, wake);
+        return;
+    }
 
-        ngx_http_predictive_lease_answered(q, wake);
+    if (q->waiting) {
+
+        if (prd_lease_apply(&zone->view, &zone->policy, &part->ask,
+                            &part->answer, q->key, &q->request, reply, now_ms)
+            == PRD_EAGAIN)
+        {
+            ngx_http_predictive_lease_again(q, wake);
+
+        } else {
+            ngx_http_predictive_lease_answered(q, wake);
+        }
+
         return;
     }
 
@@ -1043,7 +1083,7 @@ ngx_http_predictive_lease_answer(ngx_http_predictive_query_t *q,
 
         if (item) {
             item->due = due;
-            ngx_http_predictive_lease_look(zone->lease, item);
+            ngx_http_predictive_lease_first(zone->lease, item);
         }
     }
 }
@@ -1069,6 +1109,39 @@ ngx_http_predictive_lease_give_up(ngx_http_predictive_query_t *q,
     q->dropped = 1;
 
     ngx_http_predictive_lease_answered(q, wake);
+}
+
+
+/* The store knows better terms than it was asked with. */
+
+static void
+ngx_http_predictive_lease_again(ngx_http_predictive_query_t *q,
+    ngx_queue_t *wake)
+{
+    ngx_msec_t                    spent;
+    ngx_http_predictive_ctx_t    *ctx;
+    ngx_http_predictive_part_t   *part;
+    ngx_http_predictive_batch_t  *batch;
+
+    ctx = q->ctx;
+    part = q->part;
+    batch = q->batch;
+    spent = batch->spent + (ngx_current_msec - batch->began_ms);
+
+    q->waiting = 0;
+    q->part = NULL;
+    part->queries[q->key - 1] = NULL;
+
+    batch->zone->lease->parked--;
+    ctx->waiting--;
+
+    ngx_http_predictive_store_ask(ctx, part, q->key, spent);
+
+    if (part->answer.due) {
+        ngx_http_predictive_lease_due(part);
+    }
+
+    ngx_http_predictive_lease_ready(ctx, wake);
 }
 
 
@@ -1127,7 +1200,17 @@ ngx_http_predictive_lease_answered(ngx_http_predictive_query_t *q,
         ngx_http_predictive_lease_due(part);
     }
 
-    if (--ctx->waiting) {
+    ctx->waiting--;
+
+    ngx_http_predictive_lease_ready(ctx, wake);
+}
+
+
+static void
+ngx_http_predictive_lease_ready(ngx_http_predictive_ctx_t *ctx,
+    ngx_queue_t *wake)
+{
+    if (ctx->waiting) {
         return;
     }
 
@@ -1206,7 +1289,7 @@ ngx_http_predictive_lease_due(ngx_http_predictive_part_t *part)
                       key, item ? &item->due : &due);
 
         if (item) {
-            ngx_http_predictive_lease_look(zone->lease, item);
+            ngx_http_predictive_lease_first(zone->lease, item);
         }
     }
 }
@@ -1262,6 +1345,21 @@ ngx_http_predictive_lease_forget(ngx_http_predictive_lease_t *lease,
     item->next = lease->free_items;
     lease->free_items = item;
     lease->items--;
+}
+
+
+/* The first look: at the next tick, or where a limit is exact, at once. */
+
+static void
+ngx_http_predictive_lease_first(ngx_http_predictive_lease_t *lease,
+    ngx_http_predictive_item_t *item)
+{
+    if (item->due.strict) {
+        ngx_http_predictive_lease_turn(lease, item, 0);
+
+    } else {
+        ngx_http_predictive_lease_look(lease, item);
+    }
 }
 
 

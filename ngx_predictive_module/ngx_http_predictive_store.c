@@ -1262,8 +1262,8 @@ ngx_http_predictive_store_json(ngx_http_predictive_main_conf_t *pmcf,
     ngx_http_predictive_store_t *store, ngx_http_predictive_json_t *json)
 {
     double                            bound, n;
+    uint64_t                          away, debt;
     ngx_uint_t                        i;
-    ngx_queue_t                      *q;
     const char                       *role;
     ngx_http_predictive_link_t       *link;
     ngx_http_predictive_topology_t   *topology;
@@ -1273,12 +1273,16 @@ ngx_http_predictive_store_json(ngx_http_predictive_main_conf_t *pmcf,
     ngx_http_predictive_store_sum(store, &sum);
 
     bound = 0;
+    away = debt = 0;
     zones = pmcf->zones.elts;
 
     for (i = 0; i < pmcf->zones.nelts; i++) {
         if (zones[i]->store == store && zones[i]->view.zone) {
             n = ngx_http_predictive_zone_overshoot(zones[i]);
             bound = ngx_max(bound, n);
+
+            away += prd_zone_count(&zones[i]->view, PRD_CNT_LEASE_AWAY);
+            debt += prd_zone_count(&zones[i]->view, PRD_CNT_LEASE_DEBT);
         }
     }
 
@@ -1302,6 +1306,9 @@ ngx_http_predictive_store_json(ngx_http_predictive_main_conf_t *pmcf,
     ngx_http_predictive_json_number(json, "latency_ms", sum.latency / 1000);
     ngx_http_predictive_json_number(json, "latency_max_ms", sum.max / 1000);
     ngx_http_predictive_json_number(json, "overshoot_bound", bound);
+    ngx_http_predictive_json_uint(json, "decided_without", away);
+    ngx_http_predictive_json_number(json, "admitted_without",
+                                    (double) debt / PRD_MILLI);
 
     /* as this worker has them */
 
@@ -1310,16 +1317,14 @@ ngx_http_predictive_store_json(ngx_http_predictive_main_conf_t *pmcf,
     topology = store->topology;
 
     if (topology) {
-        for (q = ngx_queue_head(&topology->links);
-             q != ngx_queue_sentinel(&topology->links);
-             q = ngx_queue_next(q))
+        for (link = ngx_http_predictive_link_first(topology);
+             link;
+             link = ngx_http_predictive_link_next(link))
         {
-            link = ngx_queue_data(q, ngx_http_predictive_link_t, queue);
-
             role = link->sentinel ? "sentinel"
                    : link->retired ? "former"
                    : (link == topology->master || link->nslots) ? "master"
-                   : "seed";
+                   : topology->slots ? "seed" : "named";
 
             ngx_http_predictive_json_open(json, NULL, '{');
             ngx_http_predictive_json_string(json, "server", &link->name);

@@ -1133,7 +1133,7 @@ prd_inspect(prd_view_t *view, const prd_policy_t *policy,
 }
 
 
-/* The same steps for prd_lease.c; see prd_step.h. */
+/* The same steps for leases; see prd_step.h. */
 
 prd_entry_t *
 prd_step_prepare(prd_view_t *view, const prd_policy_t *policy,

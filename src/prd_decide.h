@@ -57,6 +57,7 @@ typedef struct {
 
     /* by prd_lease.h, in zones with a store */
     uint8_t        ask;            /* keys to be asked for */
+    uint8_t        again;          /* keys asked for a second time */
     uint8_t        due;            /* keys that somebody must look at */
     uint8_t        away;           /* keys decided without the store */
     uint8_t        mode;           /* prd_lease_mode_e of these */

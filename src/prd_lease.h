@@ -11,8 +11,9 @@
  *   prd_lease_judge()    finds, judges by this node's estimate of the shared
  *                        level, and says which keys are to be asked for
  *   (ask)                prd_lease_ask() makes an entry of a batch of it;
- *                        prd_lease_apply() takes the reply, or
- *                        prd_lease_timeout() says that there is none
+ *                        prd_lease_apply() takes the reply (and may want to
+ *                        ask once more), or prd_lease_timeout() says that
+ *                        there is none
  *   prd_lease_charge()   pays: with what was asked for, leased tokens, or
  *                        debt, which is reported later
  *   prd_lease_refund()   takes it back, when another limit refused
@@ -109,10 +110,12 @@ typedef struct {
     double    drain;
     double    backlog_drain;
 
-    /* not sent: whose it is, for the reply */
+    /* not sent: whose it is, for the reply, and of what zone */
     uint64_t  tag;
     uint32_t  slot;
     uint32_t  generation;
+    uint32_t  asked_ms;
+    unsigned  strict:1;
 } prd_lease_request_t;
 
 /* The 16 digits of a tag in the name of its key, without terminator. */
@@ -178,6 +181,8 @@ typedef struct {
     uint32_t            watched;       /* private: until when */
     uint32_t            most, free, debt_most, quantum, backlog_most;
     double              drain, backlog_drain;
+    unsigned            strict:1;      /* sync=strict: nothing is kept; to */
+                                       /* be looked at in no time */
 } prd_due_t;
 
 
@@ -206,8 +211,12 @@ void prd_lease_ask(prd_view_t *view, const prd_policy_t *policy,
  * The reply to it: clears the bit in answer->ask; when none is left, verdict
  * and reason are those of the whole part.  An admitted key has been paid:
  * prd_lease_charge() or prd_lease_refund() must follow.  now_ms is of now.
+ *
+ * PRD_EAGAIN: refused by terms that are out of date, and the bit is still set:
+ * prd_lease_ask() again, or prd_lease_timeout() (0) with that entry.  Once for
+ * a key.  Else PRD_OK.
  */
-void prd_lease_apply(prd_view_t *view, const prd_policy_t *policy,
+prd_rc_t prd_lease_apply(prd_view_t *view, const prd_policy_t *policy,
     const prd_ask_t *ask, prd_answer_t *answer, unsigned key,
     const prd_lease_request_t *req, const prd_lease_reply_t *reply,
     uint32_t now_ms);
@@ -233,7 +242,7 @@ void prd_lease_drop(prd_view_t *view, const prd_lease_request_t *req,
  * _lost() has been called for the entry; admitted: the request was let
  * through on timeout (it was paid as debt).  What the store has debited
  * cancels the debt or is held.  PRD_OK: *due is filled, somebody must look
- * after it.
+ * after it; if due->strict, at once.
  */
 prd_rc_t prd_lease_late(prd_view_t *view, const prd_lease_request_t *req,
     const prd_lease_reply_t *reply, unsigned dropped, unsigned admitted,

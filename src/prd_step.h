@@ -1,7 +1,7 @@
 
 /*
- * Steps of a decision that prd_decide.c and prd_lease.c share.  For these
- * two alone.
+ * Steps of a decision that prd_decide.c and leases (prd_lease_inner.h) share.
+ * For these alone.
  */
 
 

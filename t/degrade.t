@@ -174,6 +174,9 @@ cmp_ok($last[@last / 2], '<', 0.02 * $PrdTest::SLOW,
        'frozen: after a while none waits');
 
 cmp_ok(counters($na, 'main')->{lease_away}, '>', 0, 'counted');
+is($na->json('/status')->{stores}{main}{decided_without},
+   counters($na, 'main')->{lease_away} + counters($na, 'strict')->{lease_away},
+   'and told for the store');
 
 # this host's half: what is admitted now is charged later
 

@@ -22,11 +22,19 @@ my $s = PrdRedis->sentinel($t, 1, password => $password,
                                     '--masterauth', $password]);
 my ($master, $replica, @sentinels) = ($s->{master}, $s->{replica},
                                       @{ $s->{sentinels} });
+
+# one of another site, which knows a master of that name, too
+my $other = PrdRedis->sentinel($t, 10, count => 1, password => $password,
+                               sentinel_password => $password,
+                               args => ['--requirepass', $password,
+                                        '--masterauth', $password]);
+my ($stale) = @{ $other->{sentinels} };
+
 my $secret = PrdRedis::secret_file($t, 'secret');
 my $password_file = PrdRedis::secret_file($t, 'password', $password);
 my $module = PrdRedis::module();
 my $timeout = 200 * $PrdTest::SLOW;
-my $servers = join ' ', map { 'server ' . $_->addr . ';' } @sentinels;
+my $servers = join ' ', map { 'server ' . $_->addr . ';' } @sentinels, $stale;
 
 $t->conf(<<"END")->start;
 load_module $module;
@@ -73,6 +81,7 @@ sub master {
 ok(up(), 'up') or diag(explain(status()));
 is(status()->{mode}, 'sentinel', 'mode');
 is(master(), $master->addr, 'the master');
+is($other->{master}->cli('dbsize'), 0, 'nothing is written to another one');
 
 my $r = ask(command => 'SET,a,1');
 
@@ -162,5 +171,8 @@ $_->kill for @sentinels;
 sleep 1.5;
 is(ask(command => 'PING')->{ok}, 1, 'without sentinels');
 ok(status()->{up}, 'up');
+is(master(), $master->addr, 'whatever the one that is left says');
+is($t->log_lines(qr/the master is \Q@{[$other->{master}->addr]}\E/), 0,
+   'it was never followed');
 
 done_testing();

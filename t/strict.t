@@ -263,6 +263,13 @@ $c->send("GET /one?k=gone HTTP/1.1\r\nHost: localhost\r\n\r\n");
 select undef, undef, undef, 0.1;
 $c->close;
 
+$c = $na->connect;
+$c->send("GET /slow?k=gone HTTP/1.1\r\nHost: localhost\r\n\r\n");
+select undef, undef, undef, 0.2;
+$c->close;
+
+my $returned = zone($na, 'one?check=1')->{consistency}{books}{returned};
+
 my $p = $na->connect;
 $p->send("GET /one?k=stays HTTP/1.1\r\nHost: localhost\r\n\r\n");
 select undef, undef, undef, 0.1;
@@ -276,9 +283,16 @@ ok($na->wait_for_log(qr{^/one gone 499 - -$}, log => 'access'),
 
 is(codes(map { $nb->get('/one?k=stays') } 1 .. 5), '200 200 200 200 429',
    'and was charged');
-ok(wait_until(15, sub {
-       zone($na, 'one?check=1')->{consistency}{books}{held} == 0
-   }), 'nothing is held for the other');
+ok(wait_until(2 * $PrdTest::SLOW, sub {
+       my $books = zone($na, 'one?check=1')->{consistency}{books};
+
+       return $books->{held} == 0 && $books->{returned} == $returned + 1;
+   }), 'what was debited for the other goes back at once');
+ok(wait_until(2 * $PrdTest::SLOW, sub {
+       my $books = zone($na, 'slow?check=1')->{consistency}{books};
+
+       return $books->{held} == 0 && $books->{forfeited} == 1;
+   }), 'or not at all, where the bucket may have run empty since');
 
 for my $t ($na, $nb) {
     ok(wait_until(15, sub {

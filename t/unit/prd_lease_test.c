@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "prd_lease.c"
+#include "prd_lease_inner.h"
 
 #include "lab.h"
 #include "lease_store.h"
@@ -46,7 +46,7 @@ static uint32_t       nodes;
 static lease_value_t  value[KEYS];
 static double         store_ms;          /* the store's clock */
 static uint32_t       now;               /* the nodes' */
-static unsigned       asked, ticked;
+static unsigned       asked, again, ticked;
 static late_t         late[64];
 
 
@@ -65,7 +65,7 @@ start(const char *words, uint32_t n, uint32_t ms)
     nodes = n;
     now = ms;
     store_ms = 1e12;
-    asked = ticked = 0;
+    asked = again = ticked = 0;
     memset(value, 0, sizeof(value));
     memset(late, 0, sizeof(late));
 
@@ -161,8 +161,17 @@ request_of(uint32_t i, prd_ask_t *ask, prd_answer_t *answer,
         }
 
         lease_store(stored(req.tag), nodes, &req, store_ms, &reply);
-        prd_lease_apply(&no->view, &policy, ask, answer, key, &req, &reply,
-                        now);
+
+        if (prd_lease_apply(&no->view, &policy, ask, answer, key, &req,
+                            &reply, now)
+            == PRD_EAGAIN)
+        {
+            again++;
+            prd_lease_ask(&no->view, &policy, ask, answer, key, &req);
+            lease_store(stored(req.tag), nodes, &req, store_ms, &reply);
+            (void) prd_lease_apply(&no->view, &policy, ask, answer, key, &req,
+                                   &reply, now);
+        }
     }
 
     if (answer->verdict != PRD_REJECTED) {
@@ -862,6 +871,102 @@ undone(void)
 }
 
 
+/* sync=strict: what was debited in vain goes back at once, or not at all. */
+
+static void
+exact(void)
+{
+    uint32_t             i;
+    prd_ask_t            ask;
+    prd_due_t            due;
+    prd_view_t          *v;
+    prd_lease_t         *l;
+    prd_answer_t         answer;
+    prd_lease_sums_t     sums;
+    prd_lease_reply_t    reply;
+    prd_lease_request_t  req;
+
+    start("rate=10r/s burst=50", 2, LAB_MS);
+    policy.params.sync = PRD_SYNC_STRICT;
+    v = &node[0].view;
+    ask = lab_ask(&policy, 1, now);
+
+    (void) prd_lease_decide(v, &policy, &ask, &answer, PRD_LEASE_STRICT);
+    prd_lease_ask(v, &policy, &ask, &answer, 1, &req);
+    lease_store(stored(1), 2, &req, store_ms, &reply);
+    prd_lease_timeout(v, &policy, &ask, &answer, 1, &req, 1, PRD_LEASE_REFUSE,
+                      now);
+    pass(99);
+    is_int(prd_lease_late(v, &req, &reply, 1, 0, now, &due), PRD_OK,
+           "debited, and refused meanwhile: to be looked at");
+    is_int(due.strict, 1, "at once");
+    l = &v->leases[answer.slot];
+    is_int(prd_word_level(atomic_load(&l->held)), 1000, "a token");
+    is_int(prd_lease_tick(v, &due, now, 0, &req), PRD_OK, "is sent");
+    is_int(req.returned, 1000, "back");
+    ok(books(), "books agree");
+
+    (void) prd_lease_decide(v, &policy, &ask, &answer, PRD_LEASE_STRICT);
+    prd_lease_ask(v, &policy, &ask, &answer, 1, &req);
+    lease_store(stored(1), 2, &req, store_ms, &reply);
+    prd_lease_timeout(v, &policy, &ask, &answer, 1, &req, 1, PRD_LEASE_REFUSE,
+                      now);
+    pass(100);
+    is_int(prd_lease_late(v, &req, &reply, 1, 0, now, &due), PRD_DECLINED,
+           "so late that it may have drained: nothing to be looked at");
+    is_int(prd_word_level(atomic_load(&l->held)), 0, "nothing is held");
+    (void) prd_lease_check(v, &sums);
+    is_int(sums.forfeited, 1000, "it is void");
+    ok(books(), "books agree");
+
+    /* another limit refuses: back as soon, or void */
+
+    ask = lab_ask(&policy, 2, now);
+    (void) request_of(0, &ask, &answer, PRD_LEASE_STRICT, 0);
+    prd_lease_refund(v, &policy, &ask, &answer);
+    l = &v->leases[answer.slot];
+    is_int(prd_word_level(atomic_load(&l->held)), 1000, "refunded");
+    is_int(answer.due, PRD_LEASE_CLIENT, "to be looked at");
+    prd_lease_due(v, &policy, &ask, &answer, 1, &due);
+    is_int(prd_lease_tick(v, &due, now, 0, &req), PRD_OK, "at once");
+    is_int(req.returned, 1000, "and goes back");
+    ok(books(), "books agree");
+
+    ask = lab_ask(&policy, 3, now);
+    (void) request_of(0, &ask, &answer, PRD_LEASE_STRICT, 0);
+    prd_lease_refund(v, &policy, &ask, &answer);
+    prd_lease_due(v, &policy, &ask, &answer, 1, &due);
+    pass(100);
+    is_int(prd_lease_tick(v, &due, now, 0, &req), PRD_DECLINED, "too late");
+    (void) prd_lease_check(v, &sums);
+    is_int(sums.forfeited, 2000, "void");
+    ok(books(), "books agree");
+
+    /* a store that has a newer version each time is asked twice */
+
+    (void) prd_lease_decide(v, &policy, &ask, &answer, PRD_LEASE_STRICT);
+
+    for (i = 0; i < 2; i++) {
+        prd_lease_ask(v, &policy, &ask, &answer, 1, &req);
+
+        memset(&reply, 0, sizeof(reply));
+        reply.status = PRD_LEASE_REFUSED;
+        reply.version = (uint16_t) (req.version + 1);
+        reply.envelope = prd_env(0, 20, prd_env_encode(20 * PRD_RATE_ONE),
+                                 prd_env_encode(60000));
+
+        is_int(prd_lease_apply(v, &policy, &ask, &answer, 1, &req, &reply,
+                               now),
+               i ? PRD_OK : PRD_EAGAIN, "asked again: once");
+        is_int(answer.ask, i ? 0 : PRD_LEASE_CLIENT, "the key's bit");
+    }
+
+    is_int(answer.verdict, PRD_REJECTED, "then it is refused");
+    ok(books(), "books agree");
+    policy.params.sync = PRD_SYNC_LEASE;
+}
+
+
 /* newcomer=: both keys are asked for, both pay, one refuses for both. */
 
 static void
@@ -1003,6 +1108,7 @@ envelopes(void)
     (void) request_of(0, &ask, &answer, PRD_LEASE_LEASE, 0);
     slot = answer.slot;
 
+    is_int(again, 1, "asked again, with the envelope that came along");
     is_int(answer.verdict, PRD_PASSED, "known elsewhere: passes at once");
     is_int(answer.reason, PRD_REASON_FORECAST, "by the forecast");
     is_int(answer.terms.depth, 60000, "with that depth");
@@ -1011,9 +1117,8 @@ envelopes(void)
     is_int(atomic_load(&node[0].view.leases[slot].version), 3, "its version");
     ok(books(), "books agree");
 
-    tick(0, 0, 0);
     is_int(value[0].level - (double) held(NULL), 31000,
-           "and charged with the next tick");
+           "and charged, before anybody else is let through");
 
     for (i = n = 0; i < 100; i++) {
         n += request(0, 1, PRD_LEASE_STRICT);
@@ -1537,6 +1642,7 @@ main(void)
     pooled();
     lates();
     undone();
+    exact();
     parents();
     reused();
     envelopes();

@@ -1,0 +1,253 @@
+
+/*
+ * The words of a leased key, in memory that a node's workers share: tokens in
+ * hand, debt, demand to report; and the books of a zone.
+ *
+ * What the store has debited for us is spent (admitted), given back
+ * (returned), void (forfeited) or held; what is admitted without is debt.
+ * Each change of a word is counted right after it, so a worker killed in
+ * between leaves the sums wrong by that one change.
+ */
+
+
+#include "prd_lease_inner.h"
+
+
+/*
+ * The record was a former client's.  Whoever comes first clears it, word by
+ * word; of two that meet here one may clear what the other has just put in,
+ * which is counted, too.
+ */
+
+void
+prd_lease_reset(prd_view_t *view, prd_lease_t *l, uint32_t generation)
+{
+    uint64_t  held;
+
+    held = prd_lease_take(&l->held);
+
+    if (prd_word_level(held)) {
+        prd_lease_count(view, PRD_CNT_LEASE_FORFEITED, prd_word_level(held));
+    }
+
+    (void) prd_lease_take(&l->debt);
+    (void) prd_lease_take(&l->work);
+    (void) prd_lease_take(&l->refused);
+    (void) prd_lease_take(&l->pace);
+
+    prd_lease_store32(&l->grant, 0);
+    prd_lease_store32(&l->seen_ms, 0);
+    prd_lease_store32(&l->queued_ms, 0);
+    prd_lease_store32(&l->watch_ms, 0);
+    prd_lease_store32(&l->version, 0);
+
+    atomic_store_explicit(&l->generation, generation, memory_order_release);
+}
+
+
+/* Is the slot still that of the client that was asked for? */
+
+int
+prd_lease_mine(const prd_view_t *view, uint32_t slot, uint64_t tag,
+    uint32_t generation)
+{
+    return prd_step_holds(view, slot, tag)
+           && prd_env_generation(prd_lease_load(
+                  &view->table.entries[slot].envelope)) == generation
+           && prd_lease_load32(&view->leases[slot].generation) == generation;
+}
+
+
+/* Puts tokens into the lease; what has been there for too long is void. */
+
+void
+prd_lease_hold(prd_view_t *view, prd_lease_t *l, uint32_t units,
+    uint32_t now_ms)
+{
+    uint32_t  most, gone;
+    uint64_t  word, sum;
+
+    if (units == 0) {
+        return;
+    }
+
+    word = prd_lease_load(&l->held);
+
+    do {
+        sum = prd_word_level(word);
+        gone = 0;
+
+        if (prd_elapsed(prd_word_ms(word), now_ms) > PRD_LEASE_VOID_MS) {
+            gone = (uint32_t) sum;
+            sum = 0;
+        }
+
+        sum += units;
+
+        if (sum > UINT32_MAX) {
+            gone += (uint32_t) (sum - UINT32_MAX);
+            sum = UINT32_MAX;
+        }
+
+    } while (!prd_lease_swap(&l->held, &word, prd_word(now_ms, sum)));
+
+    if (gone) {
+        prd_lease_count(view, PRD_CNT_LEASE_FORFEITED, gone);
+    }
+
+    most = prd_lease_load32(&view->zone->held_most);
+
+    while (most < sum
+           && !atomic_compare_exchange_weak_explicit(&view->zone->held_most,
+                  &most, (uint32_t) sum,
+                  memory_order_relaxed, memory_order_relaxed))
+    {
+        /* void */
+    }
+}
+
+
+/* What was debited for a client who is gone. */
+
+void
+prd_lease_void(prd_view_t *view, uint32_t units)
+{
+    prd_lease_count(view, PRD_CNT_LEASE_DEBITED, units);
+    prd_lease_count(view, PRD_CNT_LEASE_FORFEITED, units);
+}
+
+
+/*
+ * Debt is reported at the next tick.  While that fails it is forgotten as the
+ * bucket would have forgotten it: at this node's share of the rate.
+ */
+
+void
+prd_lease_owe(prd_lease_t *l, uint32_t units, prd_rate_t share, uint32_t unit,
+    uint32_t now_ms)
+{
+    uint32_t  dt, ms;
+    uint64_t  word, sum;
+
+    if (units == 0) {
+        return;
+    }
+
+    word = prd_lease_load(&l->debt);
+
+    do {
+        sum = prd_word_level(word);
+        ms = prd_word_ms(word);
+        dt = prd_elapsed(ms, now_ms);
+
+        if (sum == 0) {
+            ms = now_ms;
+
+        } else if (dt > PRD_LEASE_KNOWN_MS) {
+            sum = prd_level_after((uint32_t) sum, share, PRD_ONE_Q16, ms, dt,
+                                  unit);
+            ms = now_ms;
+        }
+
+        sum = prd_min(sum + units, UINT32_MAX);
+
+    } while (!prd_lease_swap(&l->debt, &word, prd_word(ms, sum)));
+}
+
+
+/* Takes debt back; returns how much there was of it. */
+
+uint32_t
+prd_lease_unowe(prd_lease_t *l, uint32_t units)
+{
+    uint32_t  n;
+    uint64_t  word;
+
+    word = prd_lease_load(&l->debt);
+
+    do {
+        n = prd_min(prd_word_level(word), units);
+
+        if (n == 0) {
+            return 0;
+        }
+
+    } while (!prd_lease_swap(&l->debt, &word,
+                             prd_word(prd_word_ms(word),
+                                      prd_word_level(word) - n)));
+
+    return n;
+}
+
+
+void
+prd_lease_unwork(prd_lease_t *l, uint32_t cost)
+{
+    uint64_t  word, sum;
+
+    word = prd_lease_load(&l->work);
+
+    do {
+        sum = word >> 32;
+        sum = sum > cost ? sum - cost : 0;
+
+    } while (!prd_lease_swap(&l->work, &word, sum << 32 | (uint32_t) word));
+}
+
+
+void
+prd_lease_note_refused(prd_lease_t *l, uint32_t cost, uint32_t n)
+{
+    uint64_t  word, sum, count;
+
+    word = prd_lease_load(&l->refused);
+
+    do {
+        sum = prd_min((word >> 32) + cost, UINT32_MAX);
+        count = prd_min((uint64_t) (uint32_t) word + n, UINT32_MAX);
+
+    } while (!prd_lease_swap(&l->refused, &word, sum << 32 | count));
+}
+
+
+void
+prd_lease_version(prd_view_t *view, uint32_t slot, uint16_t version)
+{
+    prd_lease_store32(&prd_lease_open(view, slot)->version, version);
+}
+
+
+prd_rc_t
+prd_lease_check(const prd_view_t *view, prd_lease_sums_t *sums)
+{
+    uint32_t      i;
+    uint64_t      held, owed, scale;
+    prd_lease_t  *l;
+
+    if (view->leases == NULL) {
+        return PRD_EINVAL;
+    }
+
+    held = owed = 0;
+    scale = view->table.unit == PRD_MILLI ? 1 : PRD_MILLI;
+
+    for (i = 0; i <= prd_zone_slots(view); i++) {
+        l = &view->leases[i];
+        held += prd_word_level(prd_lease_load(&l->held));
+        owed += prd_word_level(prd_lease_load(&l->debt));
+    }
+
+    sums->debited = prd_zone_count(view, PRD_CNT_LEASE_DEBITED);
+    sums->debt = prd_zone_count(view, PRD_CNT_LEASE_DEBT);
+    sums->refunded = prd_zone_count(view, PRD_CNT_LEASE_REFUNDED);
+    sums->admitted = prd_zone_count(view, PRD_CNT_LEASE_ADMITTED);
+    sums->returned = prd_zone_count(view, PRD_CNT_LEASE_RETURNED);
+    sums->forfeited = prd_zone_count(view, PRD_CNT_LEASE_FORFEITED);
+    sums->held = held * scale;
+    sums->owed = owed * scale;
+    sums->bound = (uint64_t) prd_lease_bound(view) * scale;
+
+    return sums->debited + sums->debt + sums->refunded
+           == sums->admitted + sums->returned + sums->forfeited + sums->held
+           ? PRD_OK : PRD_ECORRUPT;
+}

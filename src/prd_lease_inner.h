@@ -1,0 +1,253 @@
+
+/*
+ * What the files of leases share, for these alone: prd_lease.c (decisions),
+ * prd_lease_tick.c (entries of batches, what is looked after),
+ * prd_lease_books.c (a key's words), prd_lease_wire.c (bytes).  In this order
+ * they call each other.
+ */
+
+
+#ifndef PRD_LEASE_INNER_H_INCLUDED
+#define PRD_LEASE_INNER_H_INCLUDED
+
+
+#include "prd_lease.h"
+#include "prd_step.h"
+
+
+#define PRD_LEASE_QUEUE_MS   1000     /* whoever queued a key and did not */
+#define PRD_LEASE_AWAY_MS    60000    /* look until then is dead; later while */
+                                      /* the store is away */
+
+
+static inline uint64_t
+prd_lease_load(prd_word_t *w)
+{
+    return atomic_load_explicit(w, memory_order_relaxed);
+}
+
+
+static inline uint32_t
+prd_lease_load32(_Atomic uint32_t *w)
+{
+    return atomic_load_explicit(w, memory_order_relaxed);
+}
+
+
+static inline void
+prd_lease_store32(_Atomic uint32_t *w, uint32_t n)
+{
+    atomic_store_explicit(w, n, memory_order_relaxed);
+}
+
+
+static inline int
+prd_lease_swap(prd_word_t *w, uint64_t *was, uint64_t next)
+{
+    return atomic_compare_exchange_weak_explicit(w, was, next,
+               memory_order_relaxed, memory_order_relaxed);
+}
+
+
+static inline uint64_t
+prd_lease_take(prd_word_t *w)
+{
+    return atomic_exchange_explicit(w, 0, memory_order_relaxed);
+}
+
+
+static inline void
+prd_lease_count(prd_view_t *view, prd_counter_e c, uint64_t units)
+{
+    prd_zone_add(view, c, view->table.unit == PRD_MILLI ? units
+                                                        : units * PRD_MILLI);
+}
+
+
+static inline uint32_t
+prd_lease_nodes(const prd_view_t *view)
+{
+    uint32_t  nodes;
+
+    nodes = prd_lease_load32(&view->zone->nodes);
+
+    return nodes ? prd_min(nodes, UINT16_MAX) : 1;
+}
+
+
+static inline uint32_t
+prd_lease_slot(const prd_answer_t *answer, unsigned key)
+{
+    return key == PRD_LEASE_CLIENT ? answer->slot : answer->parent_slot;
+}
+
+
+static inline uint64_t
+prd_lease_tag(const prd_ask_t *ask, unsigned key)
+{
+    return key == PRD_LEASE_CLIENT ? ask->tag : ask->parent;
+}
+
+
+static inline unsigned
+prd_lease_keys(const prd_answer_t *answer)
+{
+    return answer->parent_slot == PRD_NO_SLOT
+           ? PRD_LEASE_CLIENT : PRD_LEASE_CLIENT | PRD_LEASE_PARENT;
+}
+
+
+/* prd_lease_books.c */
+
+
+/* Clears the record of a slot that was a former client's. */
+void prd_lease_reset(prd_view_t *view, prd_lease_t *l, uint32_t generation);
+
+/* Is the slot still that of the client that was asked for? */
+int prd_lease_mine(const prd_view_t *view, uint32_t slot, uint64_t tag,
+    uint32_t generation);
+
+/* Puts tokens into the lease; what has been there for too long is void. */
+void prd_lease_hold(prd_view_t *view, prd_lease_t *l, uint32_t units,
+    uint32_t now_ms);
+
+/* What was debited for a client who is gone. */
+void prd_lease_void(prd_view_t *view, uint32_t units);
+
+/*
+ * Debt, to be reported; share: this node's of the rate, at which it is
+ * forgotten while that fails.  And takes it back: returns how much there was.
+ */
+void prd_lease_owe(prd_lease_t *l, uint32_t units, prd_rate_t share,
+    uint32_t unit, uint32_t now_ms);
+uint32_t prd_lease_unowe(prd_lease_t *l, uint32_t units);
+
+/* Demand, to be reported. */
+void prd_lease_unwork(prd_lease_t *l, uint32_t cost);
+void prd_lease_note_refused(prd_lease_t *l, uint32_t cost, uint32_t n);
+
+
+/* The record of a slot, cleared if the slot is another client's by now. */
+
+static inline prd_lease_t *
+prd_lease_open(prd_view_t *view, uint32_t slot)
+{
+    uint32_t      generation;
+    prd_lease_t  *l;
+
+    l = &view->leases[slot];
+    generation = prd_env_generation(prd_lease_load(
+                                    &view->table.entries[slot].envelope));
+
+    /* acquire: the words were cleared before */
+
+    if (atomic_load_explicit(&l->generation, memory_order_acquire)
+        != generation)
+    {
+        prd_lease_reset(view, l, generation);
+    }
+
+    return l;
+}
+
+
+/* What is held and not void. */
+
+static inline uint32_t
+prd_lease_in_hand(prd_lease_t *l, uint32_t now_ms)
+{
+    uint64_t  word;
+
+    word = prd_lease_load(&l->held);
+
+    return prd_elapsed(prd_word_ms(word), now_ms) <= PRD_LEASE_VOID_MS
+           ? prd_word_level(word) : 0;
+}
+
+
+static inline int
+prd_lease_enough(prd_lease_t *l, uint32_t cost, uint32_t now_ms)
+{
+    return prd_lease_in_hand(l, now_ms) >= cost;
+}
+
+
+/* Two sums in a word: adds to the upper, keeps the greatest of the lower. */
+
+static inline void
+prd_lease_work(prd_lease_t *l, uint32_t cost, uint32_t backlog)
+{
+    uint64_t  word, sum;
+
+    word = prd_lease_load(&l->work);
+
+    do {
+        sum = prd_min((word >> 32) + cost, UINT32_MAX);
+
+    } while (!prd_lease_swap(&l->work, &word,
+                             sum << 32 | prd_max((uint32_t) word, backlog)));
+}
+
+
+/*
+ * Says that somebody must look: at the next tick (urgent), or at some time,
+ * unless somebody does.  Two workers may both become that somebody, which
+ * prd_lease_keep() finds out.
+ */
+
+static inline void
+prd_lease_mark(prd_lease_t *l, prd_answer_t *answer, unsigned key,
+    uint32_t now_ms, unsigned urgent)
+{
+    uint32_t  queued, watch;
+
+    queued = prd_lease_load32(&l->queued_ms);
+
+    if (queued && prd_elapsed(queued, now_ms)
+                  <= ((answer->away & key) ? PRD_LEASE_AWAY_MS
+                                           : PRD_LEASE_QUEUE_MS))
+    {
+        return;
+    }
+
+    if (!urgent) {
+        watch = prd_lease_load32(&l->watch_ms);
+
+        if (watch && (int32_t) (watch - now_ms) > 0) {
+            return;
+        }
+    }
+
+    prd_lease_store32(&l->queued_ms, now_ms | 1);
+    answer->due |= (uint8_t) key;
+}
+
+
+/* The terms of a key, as they are now. */
+
+static inline void
+prd_lease_terms(prd_view_t *view, const prd_policy_t *policy,
+    const prd_ask_t *ask, prd_answer_t *answer, unsigned key, prd_terms_t *t)
+{
+    if (key == PRD_LEASE_CLIENT) {
+        *t = answer->terms;
+        return;
+    }
+
+    prd_step_terms(view, policy, ask, answer, answer->parent_slot,
+                   answer->parent_backlog, t);
+}
+
+
+/* prd_lease_tick.c */
+
+/*
+ * What the store says of a key.  Returns 1 when an envelope came with it that
+ * the question did not know of.  Redis is not trusted to mint: no more is taken
+ * than was wanted.
+ */
+unsigned prd_lease_hear(prd_view_t *view, const prd_lease_request_t *req,
+    const prd_lease_reply_t *reply, uint32_t now_ms);
+
+
+#endif /* PRD_LEASE_INNER_H_INCLUDED */

@@ -1,0 +1,694 @@
+
+/*
+ * What is told to the store and what it says: entries of batches, made of a
+ * key's words; how many tokens to ask for; and the look at a key when its time
+ * has come, which renews its lease, returns tokens and reports demand.
+ */
+
+
+#include "prd_lease_inner.h"
+
+
+#define PRD_LEASE_TAU_MS     8000     /* of the pace */
+#define PRD_LEASE_AHEAD_S    2        /* a grant lasts for that long, */
+#define PRD_LEASE_SPARE      3        /* and some requests longer */
+#define PRD_LEASE_REPORT_MS  2000     /* what was spent is told by then */
+#define PRD_LEASE_TIGHT_MS   100      /* unused for that long while the */
+                                      /* bucket is low: given back */
+#define PRD_LEASE_WATCH_MS   1500     /* a watcher may be late by that */
+
+
+/*
+ * What a bucket that refuses nothing drains at and ends at; see
+ * prd_decide_demand().
+ */
+
+static void
+prd_lease_backlog(const prd_view_t *view, uint32_t slot, double *drain,
+    uint32_t *most)
+{
+    uint64_t  env, depth;
+    double    unit;
+
+    env = prd_lease_load(&view->table.entries[slot].envelope);
+
+    if (prd_env_depth_code(env) == 0) {
+        env = prd_lease_load(&view->zone->newcomer);
+    }
+
+    unit = view->table.unit == PRD_MILLI ? 1e9 : 1e12;
+    *drain = (double) prd_env_decode(prd_env_rate_code(env)) / unit;
+    *most = UINT32_MAX;
+
+    if (prd_lease_load32(&view->zone->warm)) {
+        depth = 2 * prd_env_decode(prd_env_depth_code(env));
+        *most = (uint32_t) prd_min(depth, UINT32_MAX);
+    }
+}
+
+
+static void
+prd_lease_due_terms(prd_view_t *view, const prd_policy_t *policy,
+    const prd_ask_t *ask, prd_answer_t *answer, unsigned key, prd_due_t *due)
+{
+    uint64_t     k, most, x;
+    prd_terms_t  t;
+
+    prd_lease_terms(view, policy, ask, answer, key, &t);
+
+    due->slot = prd_lease_slot(answer, key);
+    due->tag = prd_lease_tag(ask, key);
+    due->generation = prd_env_generation(prd_lease_load(
+                          &view->table.entries[due->slot].envelope));
+
+    /* the comparisons of prd_bucket_judge(), as one */
+
+    k = prd_min(t.m, PRD_ONE_Q16);
+    most = k * prd_max(t.free, t.limit) >> 16;
+
+    if (t.m == PRD_M_INF) {
+        most = UINT32_MAX;
+
+    } else if (t.m > PRD_ONE_Q16) {
+        x = (uint64_t) t.m * t.depth >> 16;
+        most = prd_max(most, x);
+    }
+
+    if (k == PRD_ONE_Q16 && answer->cost > t.depth) {
+        most = prd_max(most, answer->cost);
+    }
+
+    due->most = (uint32_t) prd_min(most, UINT32_MAX);
+    due->free = (uint32_t) (k * t.free >> 16);
+    due->debt_most = t.debt;
+    due->quantum = answer->cost ? answer->cost : t.unit;
+    due->drain = (double) t.rate * t.speed / PRD_ONE_Q16
+                 / (t.unit == PRD_MILLI ? 1e9 : 1e12);
+
+    due->strict = (policy->params.sync == PRD_SYNC_STRICT);
+
+    prd_lease_backlog(view, due->slot, &due->backlog_drain,
+                      &due->backlog_most);
+}
+
+
+void
+prd_lease_due(prd_view_t *view, const prd_policy_t *policy,
+    const prd_ask_t *ask, prd_answer_t *answer, unsigned key, prd_due_t *due)
+{
+    prd_lease_due_terms(view, policy, ask, answer, key, due);
+
+    due->at_ms = ask->now_ms;
+    due->watched = 0;
+
+    answer->due &= (uint8_t) ~key;
+}
+
+
+/*
+ * Tokens to have in hand for a key of this pace, 1/1000 token a second: what
+ * it needs until a renewal
+ * has surely come, and a few more, since requests come in no even order.  Who
+ * comes less than every seven seconds is asked for each time.
+ */
+
+static uint32_t
+prd_lease_want(uint32_t pace, uint32_t held, uint32_t quantum, uint32_t unit)
+{
+    uint64_t  n;
+
+    quantum = quantum ? quantum : 1;
+
+    if ((uint64_t) pace * 20 * unit < (uint64_t) quantum * 3 * PRD_MILLI) {
+        return 0;
+    }
+
+    n = (uint64_t) pace * PRD_LEASE_AHEAD_S * unit / PRD_MILLI
+        + (uint64_t) quantum * PRD_LEASE_SPARE;
+    n += quantum - 1;
+    n -= n % quantum;
+    n = prd_min(n, UINT32_MAX / 2);
+
+    return n > held ? (uint32_t) n - held : 0;
+}
+
+
+/* How long a key of this pace may leave its tokens alone. */
+
+static uint32_t
+prd_lease_idle(uint32_t pace, uint32_t quantum, uint32_t unit)
+{
+    uint64_t  ms;
+
+    ms = pace ? (uint64_t) quantum * PRD_MILLI / unit * 7000 / pace
+              : PRD_LEASE_IDLE_MS;
+    ms = prd_max(ms, PRD_LEASE_IDLE_MS);
+
+    return (uint32_t) prd_min(ms, PRD_LEASE_IDLE_MOST);
+}
+
+
+/*
+ * An entry from what the words say; takes counts and debt out of them.
+ * `cost` is this request's, for the pace.
+ */
+
+static void
+prd_lease_fill(prd_view_t *view, const prd_due_t *due, uint32_t cost,
+    uint32_t now_ms, prd_lease_request_t *req)
+{
+    double        x;
+    int64_t       pace;
+    uint32_t      dt, denied;
+    uint64_t      work, refused, word, was;
+    prd_entry_t  *e;
+    prd_lease_t  *l;
+
+    e = &view->table.entries[due->slot];
+    l = &view->leases[due->slot];
+
+    memset(req, 0, sizeof(prd_lease_request_t));
+
+    work = prd_lease_take(&l->work);
+    refused = prd_lease_take(&l->refused);
+    req->debt = prd_word_level(prd_lease_take(&l->debt));
+
+    word = prd_lease_load(&l->pace);
+
+    do {
+        was = word;
+        dt = prd_word_ms(was) ? prd_elapsed(prd_word_ms(was), now_ms) : 0;
+        dt = prd_min(dt, 3600 * 1000);
+        pace = prd_word_level(was);
+        pace += (((int64_t) (work >> 32) + cost) * 1000
+                 * (PRD_MILLI / view->table.unit) - pace * (int64_t) dt)
+                / (int64_t) (dt + PRD_LEASE_TAU_MS);
+        pace = prd_max(pace, 0);
+        pace = prd_min(pace, INT32_MAX);
+
+    } while (!prd_lease_swap(&l->pace, &word, prd_word(now_ms | 1, pace)));
+
+    req->admitted = (uint32_t) (work >> 32);
+
+    /* what was answered 401 or 403 teaches nothing */
+
+    if (prd_lease_load32(&e->denied)) {
+        denied = atomic_exchange_explicit(&e->denied, 0,
+                                          memory_order_relaxed);
+        req->admitted -= prd_min(req->admitted, denied);
+    }
+
+    req->refused_cost = (uint32_t) (refused >> 32);
+    req->refused = (uint32_t) refused;
+    req->peak = (uint32_t) work;
+
+    word = prd_lease_load(&e->virtual_);
+    x = prd_word_level(word)
+        - due->backlog_drain * prd_elapsed(prd_word_ms(word), now_ms);
+    req->backlog = x > 0 ? (uint32_t) x : 0;
+
+    req->version = (uint16_t) prd_lease_load32(&l->version);
+    req->most = due->most;
+    req->free = due->free;
+    req->debt_most = due->debt_most;
+    req->quantum = due->quantum;
+    req->backlog_most = due->backlog_most;
+    req->drain = due->drain;
+    req->backlog_drain = due->backlog_drain;
+
+    req->tag = due->tag;
+    req->slot = due->slot;
+    req->generation = due->generation;
+    req->asked_ms = now_ms;
+    req->strict = due->strict;
+}
+
+
+void
+prd_lease_ask(prd_view_t *view, const prd_policy_t *policy,
+    const prd_ask_t *ask, prd_answer_t *answer, unsigned key,
+    prd_lease_request_t *req)
+{
+    uint32_t      held, pace;
+    prd_due_t     due;
+    prd_lease_t  *l;
+
+    prd_lease_due_terms(view, policy, ask, answer, key, &due);
+    l = prd_lease_open(view, due.slot);
+
+    prd_lease_fill(view, &due, answer->cost, ask->now_ms, req);
+
+    req->flags = PRD_LEASE_F_ASK;
+    req->cost = answer->cost;
+
+    if (answer->mode == PRD_LEASE_LEASE && answer->cost) {
+        held = prd_lease_in_hand(l, ask->now_ms);
+        pace = prd_word_level(prd_lease_load(&l->pace));
+
+        req->want = prd_lease_want(pace, held, due.quantum,
+                                   view->table.unit);
+
+        if (req->want) {
+            req->flags |= PRD_LEASE_F_WANT;
+        }
+    }
+
+    prd_zone_add(view, PRD_CNT_LEASE_ASKS, key == PRD_LEASE_CLIENT);
+}
+
+
+unsigned
+prd_lease_hear(prd_view_t *view, const prd_lease_request_t *req,
+    const prd_lease_reply_t *reply, uint32_t now_ms)
+{
+    double        x;
+    unsigned      newer;
+    uint32_t      grant, held, debt;
+    uint64_t      env, word, v, level;
+    prd_entry_t  *e;
+    prd_lease_t  *l;
+
+    e = &view->table.entries[req->slot];
+    l = &view->leases[req->slot];
+    newer = reply->envelope && reply->version != req->version;
+
+    if (reply->envelope
+        && reply->version != (uint16_t) prd_lease_load32(&l->version))
+    {
+        env = prd_lease_load(&e->envelope);
+
+        while (prd_env_generation(env) == req->generation
+               && !prd_lease_swap(&e->envelope, &env,
+                                  (uint64_t) req->generation << 48
+                                  | (reply->envelope & 0xffffffffffffull)))
+        {
+            /* void */
+        }
+
+        prd_lease_store32(&l->version, reply->version);
+    }
+
+    grant = 0;
+
+    if (req->flags & PRD_LEASE_F_WANT) {
+        grant = prd_min(reply->grant, req->want);
+        prd_lease_hold(view, l, grant, now_ms);
+        prd_lease_count(view, PRD_CNT_LEASE_DEBITED, grant);
+
+        /* renewed when half of this is gone */
+        prd_lease_store32(&l->grant, prd_lease_in_hand(l, now_ms));
+    }
+
+    /* the backlog: of all nodes, or what came here alone, if more */
+
+    word = prd_lease_load(&e->virtual_);
+
+    do {
+        x = prd_word_level(word)
+            - req->backlog_drain * prd_elapsed(prd_word_ms(word), now_ms);
+        v = x > 0 ? (uint64_t) x : 0;
+        v = prd_max(v, reply->backlog);
+        v = prd_min(v, req->backlog_most);
+
+    } while (!prd_lease_swap(&e->virtual_, &word, prd_word(now_ms, v)));
+
+    /*
+     * The estimate: what the store has, without what is in hand, and with
+     * what it does not know of.  A plain store: a charge lost between the
+     * loads and here is one request, until the next reply.
+     */
+
+    held = prd_lease_in_hand(l, now_ms);
+    debt = prd_word_level(prd_lease_load(&l->debt));
+
+    level = reply->level > held ? reply->level - held : 0;
+    level = prd_min(level + debt, UINT32_MAX);
+
+    atomic_store_explicit(&e->state, prd_word(now_ms, level),
+                          memory_order_relaxed);
+
+    prd_lease_store32(&l->seen_ms, now_ms | 1);
+
+    return newer;
+}
+
+
+void
+prd_lease_drop(prd_view_t *view, const prd_lease_request_t *req,
+    unsigned sent, uint32_t now_ms)
+{
+    prd_lease_t  *l;
+
+    if (!prd_lease_mine(view, req->slot, req->tag, req->generation)) {
+        return;
+    }
+
+    l = &view->leases[req->slot];
+
+    /* a debt that may have been reported is reported again: never forgotten */
+
+    prd_lease_owe(l, req->debt, 0, view->table.unit, now_ms);
+
+    if (sent) {
+        return;
+    }
+
+    if (req->returned) {
+        prd_lease_hold(view, l, req->returned, now_ms);
+        prd_lease_count(view, PRD_CNT_LEASE_REFUNDED, req->returned);
+    }
+
+    if (req->admitted || req->peak) {
+        prd_lease_work(l, req->admitted, req->peak);
+    }
+
+    if (req->refused || req->refused_cost) {
+        prd_lease_note_refused(l, req->refused_cost, req->refused);
+    }
+}
+
+
+/*
+ * With sync=strict: has the bucket drained by as much since these tokens were
+ * taken from it?  If it ran empty meanwhile they are gone with what it held;
+ * given back, they would be admitted on top of a full one.
+ */
+
+static int
+prd_lease_stale(double drain, uint32_t units, uint32_t since_ms,
+    uint32_t now_ms)
+{
+    return drain * prd_elapsed(since_ms, now_ms) >= units;
+}
+
+
+/* Does another item look after the key? */
+
+static int
+prd_lease_watched(prd_lease_t *l, const prd_due_t *due, uint32_t now_ms)
+{
+    uint32_t  watch;
+
+    watch = prd_lease_load32(&l->watch_ms);
+
+    return watch && watch != due->watched && (int32_t) (watch - now_ms) > 0;
+}
+
+
+/* What is in hand, or what is under way, needs one that looks after it. */
+
+static prd_rc_t
+prd_lease_keep(prd_view_t *view, prd_due_t *due, uint32_t now_ms)
+{
+    uint32_t      ms, idle, limit;
+    uint64_t      held, debt;
+    prd_lease_t  *l;
+
+    l = &view->leases[due->slot];
+
+    if (prd_lease_watched(l, due, now_ms)) {
+        return PRD_DECLINED;
+    }
+
+    held = prd_lease_load(&l->held);
+    debt = prd_lease_load(&l->debt);
+
+    if (prd_word_level(held) == 0 && prd_word_level(debt) == 0
+        && prd_lease_load(&l->work) >> 32 == 0
+        && prd_lease_load(&l->refused) == 0)
+    {
+        prd_lease_store32(&l->watch_ms, 0);
+
+        return PRD_DECLINED;
+    }
+
+    ms = PRD_LEASE_KNOWN_MS;
+
+    if (prd_word_level(held)) {
+        idle = prd_elapsed(prd_word_ms(held), now_ms);
+        limit = prd_lease_idle(prd_word_level(prd_lease_load(&l->pace)),
+                               due->quantum, view->table.unit);
+        limit = limit > idle && !due->strict ? limit - idle : 1;
+        ms = prd_min(ms, limit);
+    }
+
+    if (prd_lease_load(&l->work) >> 32 || prd_lease_load(&l->refused)) {
+        idle = prd_elapsed(prd_word_ms(prd_lease_load(&l->pace)), now_ms);
+        limit = idle < PRD_LEASE_REPORT_MS ? PRD_LEASE_REPORT_MS - idle : 1;
+        ms = prd_min(ms, limit);
+    }
+
+    if (prd_word_level(debt)) {
+        ms = 1;
+    }
+
+    due->at_ms = now_ms + ms;
+    due->watched = (due->at_ms + PRD_LEASE_WATCH_MS) | 1;
+    prd_lease_store32(&l->watch_ms, due->watched);
+
+    return PRD_EAGAIN;
+}
+
+
+prd_rc_t
+prd_lease_tick(prd_view_t *view, prd_due_t *due, uint32_t now_ms,
+    unsigned leaving, prd_lease_request_t *req)
+{
+    double        x;
+    uint32_t      have, idle, back, want, pace, estimate, age;
+    uint64_t      held, word;
+    unsigned      report, tight;
+    prd_entry_t  *e;
+    prd_lease_t  *l;
+
+    if (!prd_lease_mine(view, due->slot, due->tag, due->generation)) {
+        return PRD_DECLINED;
+    }
+
+    e = &view->table.entries[due->slot];
+    l = &view->leases[due->slot];
+
+    held = prd_lease_load(&l->held);
+
+    for ( ;; ) {
+        have = prd_word_level(held);
+        idle = prd_elapsed(prd_word_ms(held), now_ms);
+
+        if (have == 0
+            || (idle <= PRD_LEASE_VOID_MS
+                && !(due->strict
+                     && prd_lease_stale(due->drain, have,
+                                        prd_word_ms(held), now_ms))))
+        {
+            break;
+        }
+
+        if (prd_lease_swap(&l->held, &held, 0)) {
+            prd_lease_count(view, PRD_CNT_LEASE_FORFEITED, have);
+            held = 0;
+        }
+    }
+
+    word = prd_lease_load(&e->state);
+    x = prd_word_level(word)
+        - due->drain * prd_elapsed(prd_word_ms(word), now_ms);
+    estimate = x > 0 ? (uint32_t) x : 0;
+    tight = (uint64_t) estimate + have > due->free / 2;
+
+    word = prd_lease_load(&l->work);
+    pace = prd_word_level(prd_lease_load(&l->pace));
+    age = prd_elapsed(prd_word_ms(prd_lease_load(&l->pace)), now_ms);
+
+    report = prd_word_level(prd_lease_load(&l->debt)) != 0
+             || ((word >> 32 || prd_lease_load(&l->refused))
+                 && (leaving || age >= PRD_LEASE_REPORT_MS));
+
+    back = 0;
+
+    if (have && (leaving || due->strict
+                 || idle >= (tight ? PRD_LEASE_TIGHT_MS
+                                   : prd_lease_idle(pace, due->quantum,
+                                                    view->table.unit))))
+    {
+        if (atomic_compare_exchange_strong_explicit(&l->held, &held,
+                prd_word(prd_word_ms(held), 0),
+                memory_order_relaxed, memory_order_relaxed))
+        {
+            back = have;
+            have = 0;
+            prd_lease_count(view, PRD_CNT_LEASE_RETURNED, back);
+        }
+    }
+
+    /* spent since the last report, and half of the grant is gone */
+
+    want = 0;
+
+    if (!leaving && back == 0 && word >> 32
+        && have <= prd_lease_load32(&l->grant) / 2)
+    {
+        want = 1;
+    }
+
+    if (!report && back == 0 && want == 0) {
+        prd_lease_store32(&l->queued_ms, 0);
+        return prd_lease_keep(view, due, now_ms);
+    }
+
+    prd_lease_fill(view, due, 0, now_ms, req);
+
+    req->returned = back;
+
+    if (want) {
+        pace = prd_word_level(prd_lease_load(&l->pace));
+        req->want = prd_lease_want(pace, have, due->quantum,
+                                   view->table.unit);
+        req->flags = req->want ? PRD_LEASE_F_WANT : 0;
+    }
+
+    /* nobody else need look while the answer is awaited */
+
+    prd_lease_store32(&l->queued_ms, now_ms | 1);
+
+    if (!prd_lease_watched(l, due, now_ms)) {
+        due->watched = (now_ms + 2 * PRD_LEASE_WATCH_MS) | 1;
+        prd_lease_store32(&l->watch_ms, due->watched);
+    }
+
+    return PRD_OK;
+}
+
+
+prd_rc_t
+prd_lease_answered(prd_view_t *view, prd_due_t *due,
+    const prd_lease_request_t *req, const prd_lease_reply_t *reply,
+    uint32_t now_ms)
+{
+    if (reply->status == PRD_LEASE_BAD) {
+        (void) prd_lease_lost(view, due, req, 0, now_ms);
+        return PRD_DECLINED;
+    }
+
+    if (!prd_lease_mine(view, req->slot, req->tag, req->generation)) {
+
+        if (req->flags & PRD_LEASE_F_WANT) {
+            prd_lease_void(view, prd_min(reply->grant, req->want));
+        }
+
+        return PRD_DECLINED;
+    }
+
+    (void) prd_lease_hear(view, req, reply, now_ms);
+    prd_lease_store32(&view->leases[req->slot].queued_ms, 0);
+
+    return prd_lease_keep(view, due, now_ms);
+}
+
+
+prd_rc_t
+prd_lease_lost(prd_view_t *view, prd_due_t *due,
+    const prd_lease_request_t *req, unsigned sent, uint32_t now_ms)
+{
+    prd_rc_t  rc;
+
+    prd_lease_drop(view, req, sent, now_ms);
+
+    if (!prd_lease_mine(view, req->slot, req->tag, req->generation)) {
+        return PRD_DECLINED;
+    }
+
+    prd_lease_store32(&view->leases[req->slot].queued_ms, 0);
+    rc = prd_lease_keep(view, due, now_ms);
+
+    if (rc == PRD_EAGAIN) {
+        due->at_ms = now_ms + PRD_LEASE_KNOWN_MS;
+        due->watched = (due->at_ms + PRD_LEASE_WATCH_MS) | 1;
+        prd_lease_store32(&view->leases[req->slot].watch_ms, due->watched);
+    }
+
+    return rc;
+}
+
+
+prd_rc_t
+prd_lease_late(prd_view_t *view, const prd_lease_request_t *req,
+    const prd_lease_reply_t *reply, unsigned dropped, unsigned admitted,
+    uint32_t now_ms, prd_due_t *due)
+{
+    uint32_t      cost, watch;
+    uint64_t      owed, rest;
+    prd_lease_t  *l;
+
+    if (reply->status == PRD_LEASE_BAD) {
+        return PRD_DECLINED;
+    }
+
+    cost = (req->flags & PRD_LEASE_F_ASK)
+           && reply->status == PRD_LEASE_ADMITTED ? req->cost : 0;
+
+    if (!prd_lease_mine(view, req->slot, req->tag, req->generation)) {
+
+        if (req->flags & PRD_LEASE_F_WANT) {
+            prd_lease_void(view, prd_min(reply->grant, req->want));
+        }
+
+        prd_lease_void(view, admitted ? 0 : cost);
+
+        return PRD_DECLINED;
+    }
+
+    l = &view->leases[req->slot];
+
+    /* what is charged twice: debt that was owed again, the request itself */
+
+    owed = dropped ? req->debt : 0;
+    rest = 0;
+
+    if (admitted) {
+        owed += cost;
+
+    } else {
+        rest = cost;
+    }
+
+    owed = prd_min(owed, UINT32_MAX);
+    rest += owed - prd_lease_unowe(l, (uint32_t) owed);
+    rest = prd_min(rest, UINT32_MAX);
+
+    if (req->strict
+        && prd_lease_stale(req->drain, (uint32_t) rest, req->asked_ms, now_ms))
+    {
+        prd_lease_void(view, (uint32_t) rest);
+        rest = 0;
+    }
+
+    prd_lease_hold(view, l, (uint32_t) rest, now_ms);
+    prd_lease_count(view, PRD_CNT_LEASE_DEBITED, rest);
+
+    (void) prd_lease_hear(view, req, reply, now_ms);
+
+    watch = prd_lease_load32(&l->watch_ms);
+
+    if (prd_word_level(prd_lease_load(&l->held)) == 0
+        || (watch && (int32_t) (watch - now_ms) > 0 && !req->strict))
+    {
+        return PRD_DECLINED;
+    }
+
+    memset(due, 0, sizeof(prd_due_t));
+
+    due->tag = req->tag;
+    due->slot = req->slot;
+    due->generation = req->generation;
+    due->at_ms = now_ms;
+    due->most = req->most;
+    due->free = req->free;
+    due->debt_most = req->debt_most;
+    due->quantum = req->quantum;
+    due->backlog_most = req->backlog_most;
+    due->drain = req->drain;
+    due->backlog_drain = req->backlog_drain;
+    due->strict = req->strict;
+
+    return PRD_OK;
+}
