@@ -25,6 +25,7 @@
 #define PRD_SURGE_MOST      0.7       /* of all classes: the site itself */
 #define PRD_LEVEL_GAIN      0.3
 #define PRD_FENCE_EVERY     1024      /* buckets */
+#define PRD_FETCH           8         /* clients ahead */
 
 
 static void prd_forecaster_terms(const prd_view_t *view,
@@ -478,17 +479,53 @@ prd_forecaster_sizes(prd_view_t *view)
 }
 
 
+/*
+ * Clients lie all over the memory, and so do their records and tracks: what
+ * the next ones need is on its way while one is closed.
+ */
+
+static void
+prd_forecaster_batch(prd_forecaster_t *f, prd_view_t *view,
+    const prd_policy_t *policy, const prd_envelope_terms_t *t, uint32_t n,
+    double end_s)
+{
+    uint32_t  i, s;
+
+    for (i = 0; i < n + 2 * PRD_FETCH; i++) {
+
+        if (i < n) {
+            s = f->batch[i];
+            __builtin_prefetch(&view->table.tags[s]);
+            __builtin_prefetch(&view->table.entries[s], 1);
+            __builtin_prefetch(&view->learned[s], 1);
+            prd_outlook_prefetch(&view->outlook, s);
+        }
+
+        if (i >= PRD_FETCH && i - PRD_FETCH < n) {
+            prd_outlook_prefetch_track(&view->outlook,
+                                       f->batch[i - PRD_FETCH]);
+        }
+
+        if (i >= 2 * PRD_FETCH) {
+            prd_forecaster_client(f, view, policy, t,
+                                  f->batch[i - 2 * PRD_FETCH], end_s);
+        }
+    }
+}
+
+
 static prd_rc_t
 prd_forecaster_bin(prd_forecaster_t *f, prd_view_t *view,
     const prd_policy_t *policy, const prd_envelope_terms_t *t, double end_s,
     uint32_t now_ms)
 {
-    uint32_t     i, j, b, s, n, active, from, to;
+    uint32_t     i, j, b, s, n, active, from, to, batch;
     uint64_t     bits, left;
     prd_zone_t  *zone;
 
     zone = view->zone;
     active = 0;
+    batch = 0;
 
     memset(f->blocks.parent, 0, sizeof(f->blocks.parent));
     memset(f->top_n, 0, sizeof(f->top_n));
@@ -513,8 +550,6 @@ prd_forecaster_bin(prd_forecaster_t *f, prd_view_t *view,
         for (left = bits; left; left &= left - 1) {
             b = i * 64 + (uint32_t) __builtin_ctzll(left);
 
-            __builtin_prefetch(&view->table.tags[b * PRD_WAYS]);
-
             for (j = 0; j < PRD_WAYS; j++) {
                 s = b * PRD_WAYS + j;
 
@@ -522,11 +557,18 @@ prd_forecaster_bin(prd_forecaster_t *f, prd_view_t *view,
                                          memory_order_relaxed) != 0)
                 {
                     active++;
-                    prd_forecaster_client(f, view, policy, t, s, end_s);
+                    f->batch[batch++] = s;
                 }
             }
         }
+
+        if (batch >= PRD_BATCH) {
+            prd_forecaster_batch(f, view, policy, t, batch, end_s);
+            batch = 0;
+        }
     }
+
+    prd_forecaster_batch(f, view, policy, t, batch, end_s);
 
     /*
      * A 360th of the table a bin, an hour for all of it: dead processes'
@@ -613,8 +655,6 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
     l = &view->learned[slot];
     unit = policy->unit;
     requests = 0;
-
-    __builtin_prefetch(l, 1);
 
     tag = atomic_load_explicit(&view->table.tags[slot], memory_order_acquire);
 
