@@ -638,13 +638,39 @@ prd_forecaster_hold(prd_entry_t *e, double mean)
 }
 
 
+/* prd_learned_forecast(); a power is worked out but once a move of z. */
+
+static float
+prd_forecaster_forecast(prd_forecaster_t *f, const prd_learned_t *l,
+    const prd_pooled_t *p, const prd_envelope_terms_t *t, double now_s)
+{
+    float     z;
+    double    level;
+    unsigned  class_;
+
+    if (l->level <= 0) {
+        return 0;
+    }
+
+    class_ = prd_learned_outlook(l, t, now_s, &level);
+    z = p->near[class_].z;
+
+    if (f->near[class_] == 0 || f->near_z[class_] != z) {
+        f->near_z[class_] = z;
+        f->near[class_] = exp2f(prd_min(z, 20.0f));
+    }
+
+    return (float) (level * f->near[class_]);
+}
+
+
 static void
 prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
     const prd_policy_t *policy, const prd_envelope_terms_t *t, uint32_t slot,
     double end_s)
 {
     int                 missed, vote;
-    float               depth, middle;
+    float               depth, mu;
     double              count, peak, denied, unit, cost;
     uint16_t            epoch;
     uint32_t            n, refused, requests;
@@ -727,7 +753,7 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
         bin.start_s = (uint64_t) end_s - PRD_BIN_S;
 
         depth = l->depth;
-        middle = exp2f(l->mu);
+        mu = l->mu;
 
         vote = prd_forecaster_vote(&f->blocks, atomic_load_explicit(&e->parent,
                                                     memory_order_relaxed));
@@ -775,7 +801,7 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
             miss.span_s = PRD_BIN_S;
             miss.refused = refused;
             miss.actual = (float) peak;
-            miss.middle = middle;
+            miss.middle = exp2f(mu);
             miss.upper = depth;
             miss.quantile = (float) (1 - t->alpha);
 
@@ -789,7 +815,7 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
         }
     }
 
-    top.forecast = (float) prd_learned_forecast(l, &zone->pooled, t, end_s);
+    top.forecast = prd_forecaster_forecast(f, l, &zone->pooled, t, end_s);
 
     top.value = top.rate;
     prd_forecaster_top(f, PRD_TOP_RATE, &top);
