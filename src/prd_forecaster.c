@@ -25,6 +25,7 @@
 #define PRD_SURGE_MOST      0.7       /* of all classes: the site itself */
 #define PRD_LEVEL_GAIN      0.3
 #define PRD_FENCE_EVERY     1024      /* buckets */
+#define PRD_FETCH           8         /* clients ahead */
 
 
 static void prd_forecaster_terms(const prd_view_t *view,
@@ -485,17 +486,53 @@ prd_forecaster_sizes(prd_view_t *view)
 }
 
 
+/*
+ * Clients lie all over the memory, and so do their records and tracks: what
+ * the next ones need is on its way while one is closed.
+ */
+
+static void
+prd_forecaster_batch(prd_forecaster_t *f, prd_view_t *view,
+    const prd_policy_t *policy, const prd_envelope_terms_t *t, uint32_t n,
+    double end_s)
+{
+    uint32_t  i, s;
+
+    for (i = 0; i < n + 2 * PRD_FETCH; i++) {
+
+        if (i < n) {
+            s = f->batch[i];
+            __builtin_prefetch(&view->table.tags[s]);
+            __builtin_prefetch(&view->table.entries[s], 1);
+            __builtin_prefetch(&view->learned[s], 1);
+            prd_outlook_prefetch(&view->outlook, s);
+        }
+
+        if (i >= PRD_FETCH && i - PRD_FETCH < n) {
+            prd_outlook_prefetch_track(&view->outlook,
+                                       f->batch[i - PRD_FETCH]);
+        }
+
+        if (i >= 2 * PRD_FETCH) {
+            prd_forecaster_client(f, view, policy, t,
+                                  f->batch[i - 2 * PRD_FETCH], end_s);
+        }
+    }
+}
+
+
 static prd_rc_t
 prd_forecaster_bin(prd_forecaster_t *f, prd_view_t *view,
     const prd_policy_t *policy, const prd_envelope_terms_t *t, double end_s,
     uint32_t now_ms)
 {
-    uint32_t     i, j, b, s, n, active, from, to;
+    uint32_t     i, j, b, s, n, active, from, to, batch;
     uint64_t     bits, left;
     prd_zone_t  *zone;
 
     zone = view->zone;
     active = 0;
+    batch = 0;
 
     memset(f->blocks.parent, 0, sizeof(f->blocks.parent));
     memset(f->top_n, 0, sizeof(f->top_n));
@@ -520,8 +557,6 @@ prd_forecaster_bin(prd_forecaster_t *f, prd_view_t *view,
         for (left = bits; left; left &= left - 1) {
             b = i * 64 + (uint32_t) __builtin_ctzll(left);
 
-            __builtin_prefetch(&view->table.tags[b * PRD_WAYS]);
-
             for (j = 0; j < PRD_WAYS; j++) {
                 s = b * PRD_WAYS + j;
 
@@ -529,11 +564,18 @@ prd_forecaster_bin(prd_forecaster_t *f, prd_view_t *view,
                                          memory_order_relaxed) != 0)
                 {
                     active++;
-                    prd_forecaster_client(f, view, policy, t, s, end_s);
+                    f->batch[batch++] = s;
                 }
             }
         }
+
+        if (batch >= PRD_BATCH) {
+            prd_forecaster_batch(f, view, policy, t, batch, end_s);
+            batch = 0;
+        }
     }
+
+    prd_forecaster_batch(f, view, policy, t, batch, end_s);
 
     /*
      * A 360th of the table a bin, an hour for all of it: dead processes'
@@ -596,13 +638,39 @@ prd_forecaster_hold(prd_entry_t *e, double mean)
 }
 
 
+/* prd_learned_forecast(); a power is worked out but once a move of z. */
+
+static float
+prd_forecaster_forecast(prd_forecaster_t *f, const prd_learned_t *l,
+    const prd_pooled_t *p, const prd_envelope_terms_t *t, double now_s)
+{
+    float     z;
+    double    level;
+    unsigned  class_;
+
+    if (l->level <= 0) {
+        return 0;
+    }
+
+    class_ = prd_learned_outlook(l, t, now_s, &level);
+    z = p->near[class_].z;
+
+    if (f->near[class_] == 0 || f->near_z[class_] != z) {
+        f->near_z[class_] = z;
+        f->near[class_] = exp2f(prd_min(z, 20.0f));
+    }
+
+    return (float) (level * f->near[class_]);
+}
+
+
 static void
 prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
     const prd_policy_t *policy, const prd_envelope_terms_t *t, uint32_t slot,
     double end_s)
 {
     int                 missed, vote;
-    float               depth, middle;
+    float               depth, mu;
     double              count, peak, denied, unit, cost;
     uint16_t            epoch;
     uint32_t            n, refused, requests;
@@ -620,8 +688,6 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
     l = &view->learned[slot];
     unit = policy->unit;
     requests = 0;
-
-    __builtin_prefetch(l, 1);
 
     tag = atomic_load_explicit(&view->table.tags[slot], memory_order_acquire);
 
@@ -687,7 +753,7 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
         bin.start_s = (uint64_t) end_s - PRD_BIN_S;
 
         depth = l->depth;
-        middle = exp2f(l->mu);
+        mu = l->mu;
 
         vote = prd_forecaster_vote(&f->blocks, atomic_load_explicit(&e->parent,
                                                     memory_order_relaxed));
@@ -735,7 +801,7 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
             miss.span_s = PRD_BIN_S;
             miss.refused = refused;
             miss.actual = (float) peak;
-            miss.middle = middle;
+            miss.middle = exp2f(mu);
             miss.upper = depth;
             miss.quantile = (float) (1 - t->alpha);
 
@@ -749,7 +815,7 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
         }
     }
 
-    top.forecast = (float) prd_learned_forecast(l, &zone->pooled, t, end_s);
+    top.forecast = prd_forecaster_forecast(f, l, &zone->pooled, t, end_s);
 
     top.value = top.rate;
     prd_forecaster_top(f, PRD_TOP_RATE, &top);

@@ -16,6 +16,8 @@
 
 
 #define PRD_VOTERS  4096                 /* newcomer keys told apart in a bin */
+#define PRD_BATCH   512                  /* clients closed in a go, or 511 */
+                                         /* and those of 64 buckets */
 
 /* Scratch memory of one caller, zeroed at first. */
 
@@ -29,6 +31,9 @@ typedef struct {
     prd_ballot_t  groups;                /* of a pass over the clients */
     prd_top_t top[PRD_TOPS][PRD_TOP];    /* being collected */
     uint32_t  top_n[PRD_TOPS];
+    float     near_z[PRD_AGES];          /* 2^z of the near future's */
+    float     near[PRD_AGES];
+    uint32_t  batch[PRD_BATCH + 64 * PRD_WAYS];  /* slots */
     prd_outlook_work_t  outlook;         /* offset_s is the caller's to set */
     /* asked between buckets; non-zero stops the round (lease lost) */
     int     (*fenced)(void *data);

@@ -5,6 +5,8 @@
  */
 
 
+#include <math.h>
+
 #include "prd_bytes.h"
 #include "prd_outlook.h"
 
@@ -235,13 +237,31 @@ prd_outlook_disown(const prd_outlook_view_t *v, const prd_tracked_t *c)
 }
 
 
+static void
+prd_outlook_open(prd_outlook_work_t *w, uint32_t bin)
+{
+    w->barren_bin = bin;
+    w->records_barren = 0;
+    w->tracks_barren = 0;
+    w->tracks_turn = 0;
+    w->poorest = 0;
+    w->poorest_turn = INFINITY;
+}
+
+
 /*
  * Who knows whether a record's client is still in its slot is the caller, who
  * sees the table; here it is told by idle times alone.
+ *
+ * Within a bin no record becomes idle, and only a client that takes one could
+ * free another's track: once all of them were looked at in vain, the hand goes
+ * on as if it looked.  (In a crowd of a million, most clients have no record,
+ * and their looking was a third of what closing a bin cost.)
  */
 
 static prd_tracked_t *
-prd_outlook_take(prd_outlook_view_t *v, const prd_outlook_bin_t *bin)
+prd_outlook_take(prd_outlook_view_t *v, prd_outlook_work_t *w,
+    const prd_outlook_bin_t *bin)
 {
     uint32_t        i, n, now, idle, least;
     prd_tracked_t  *c, *victim, made;
@@ -254,6 +274,10 @@ prd_outlook_take(prd_outlook_view_t *v, const prd_outlook_bin_t *bin)
     if (n < v->clients) {
         victim = &v->client[n];
         atomic_store_explicit(&o->used, n + 1, memory_order_relaxed);
+
+    } else if (w->records_barren >= v->clients) {
+        o->hand = (o->hand + PRD_OUTLOOK_PROBES) % v->clients;
+        return NULL;
 
     } else {
         victim = NULL;
@@ -279,8 +303,12 @@ prd_outlook_take(prd_outlook_view_t *v, const prd_outlook_bin_t *bin)
         }
 
         if (victim == NULL) {
+            w->records_barren += PRD_OUTLOOK_PROBES;
             return NULL;
         }
+
+        w->records_barren = 0;
+        w->tracks_barren = 0;
     }
 
     i = (uint32_t) (victim - v->client);
@@ -320,14 +348,27 @@ prd_outlook_class(uint32_t horizon_s)
 }
 
 
+/* The owner of a track has asked for so many: who asks for less, if anybody? */
+
+static void
+prd_outlook_count_owner(prd_outlook_work_t *w, float count)
+{
+    w->poorest = fminf(w->poorest, count);
+    w->poorest_turn = fminf(w->poorest_turn, count);
+}
+
+
 /*
  * A track for a record that has none, `made` being what the record is to be;
  * whoever loses one asked for less.
+ *
+ * As with records: once all were looked at in a bin, only that of an owner who
+ * asks for little enough can be had, and the least of them is known.
  */
 
 static prd_outlook_track_t *
-prd_outlook_earn(prd_outlook_view_t *v, const prd_tracked_t *c,
-    prd_tracked_t *made)
+prd_outlook_earn(prd_outlook_view_t *v, prd_outlook_work_t *w,
+    const prd_tracked_t *c, prd_tracked_t *made)
 {
     uint32_t              i, mine;
     prd_outlook_t        *o;
@@ -341,11 +382,24 @@ prd_outlook_earn(prd_outlook_view_t *v, const prd_tracked_t *c,
     if (o->tracks_used < v->tracks) {
         t = &v->track[o->tracks_used++];
 
+    } else if (w->tracks_barren >= v->tracks
+               && !(made->known
+                    && made->habit.count > 4 * (w->poorest + 1)))
+    {
+        o->tracks_hand = (o->tracks_hand + PRD_OUTLOOK_PROBES) % v->tracks;
+        return NULL;
+
     } else {
         for (i = 0; i < PRD_OUTLOOK_PROBES && t == NULL; i++) {
             o->tracks_hand = o->tracks_hand + 1 < v->tracks
                              ? o->tracks_hand + 1 : 0;
             t = &v->track[o->tracks_hand];
+
+            if (++w->tracks_turn > v->tracks) {
+                w->tracks_turn = 1;
+                w->poorest = w->poorest_turn;
+                w->poorest_turn = INFINITY;
+            }
 
             other = prd_outlook_owner(v, t);
 
@@ -364,6 +418,8 @@ prd_outlook_earn(prd_outlook_view_t *v, const prd_tracked_t *c,
                 break;
             }
 
+            w->tracks_barren += w->tracks_barren < v->tracks;
+            prd_outlook_count_owner(w, other->habit.count);
             t = NULL;
         }
 
@@ -540,7 +596,7 @@ prd_outlook_look_ahead(prd_outlook_view_t *v, uint64_t end_s,
 
 
 uint32_t
-prd_outlook_count(prd_outlook_view_t *v, const prd_outlook_work_t *w,
+prd_outlook_count(prd_outlook_view_t *v, prd_outlook_work_t *w,
     const prd_outlook_bin_t *bin, float *ahead)
 {
     uint32_t              refused;
@@ -553,13 +609,17 @@ prd_outlook_count(prd_outlook_view_t *v, const prd_outlook_work_t *w,
     c = prd_outlook_find(v, bin->slot, bin->generation);
     *ahead = 0;
 
+    if (w->barren_bin != (uint32_t) (bin->start_s / 10)) {
+        prd_outlook_open(w, (uint32_t) (bin->start_s / 10));
+    }
+
     if (c == NULL) {
 
         if (bin->blocks < PRD_OUTLOOK_BLOCKS) {
             return 0;
         }
 
-        c = prd_outlook_take(v, bin);
+        c = prd_outlook_take(v, w, bin);
 
         if (c == NULL) {
             return 0;
@@ -591,12 +651,13 @@ prd_outlook_count(prd_outlook_view_t *v, const prd_outlook_work_t *w,
         made.ahead = 0;
 
         if (made.habit.bins >= PRD_OUTLOOK_ACTIVE) {
-            t = prd_outlook_earn(v, c, &made);
+            t = prd_outlook_earn(v, w, c, &made);
         }
     }
 
     if (t) {
         prd_outlook_track(v, &made, t, bin);
+        prd_outlook_count_owner(w, made.habit.count);
         *ahead = made.ahead;
     }
 
@@ -887,6 +948,7 @@ prd_outlook_close(prd_outlook_view_t *v, prd_outlook_work_t *w,
     }
 
     prd_outlook_pass(v, w, end_s, learning, vote, data);
+    prd_outlook_open(w, 0);
     prd_outlook_step(v, w, end_s, learning);
 }
 

@@ -175,6 +175,15 @@ typedef struct {
     uint32_t           begun;          /* 1: tails are where the rings were */
     uint32_t           turn;
     uint32_t           tail[PRD_OUTLOOK_RINGS];
+
+    /* of a bin: what was looked at in vain for a record or a track */
+    uint32_t           barren_bin;     /* which */
+    uint32_t           records_barren;
+    uint32_t           tracks_barren;
+    uint32_t           tracks_turn;    /* looked at in this turn round */
+    float              poorest;        /* owners' least requests: of the last */
+    float              poorest_turn;   /* turn, and so far in this one */
+
     prd_group_work_t   work;
 } prd_outlook_work_t;
 
@@ -209,8 +218,45 @@ typedef struct {
  * *ahead is what is expected of the client over the next horizon at the 95 %
  * quantile, tokens/s; 0 where it has no track.
  */
-uint32_t prd_outlook_count(prd_outlook_view_t *v,
-    const prd_outlook_work_t *w, const prd_outlook_bin_t *bin, float *ahead);
+uint32_t prd_outlook_count(prd_outlook_view_t *v, prd_outlook_work_t *w,
+    const prd_outlook_bin_t *bin, float *ahead);
+
+/*
+ * Hints for the cache: a slot's record, a little later what it has of a track,
+ * and then the slot is counted.
+ */
+
+static inline void
+prd_outlook_prefetch(const prd_outlook_view_t *v, uint32_t slot)
+{
+    uint32_t  i;
+
+    i = atomic_load_explicit(&v->index[slot], memory_order_relaxed);
+
+    if (i < v->clients) {
+        __builtin_prefetch(&v->client[i], 1);
+        __builtin_prefetch((char *) &v->client[i + 1] - 1, 1);
+    }
+}
+
+
+static inline void
+prd_outlook_prefetch_track(const prd_outlook_view_t *v, uint32_t slot)
+{
+    uint32_t              i;
+    const prd_tracked_t  *c;
+
+    i = atomic_load_explicit(&v->index[slot], memory_order_relaxed);
+
+    if (i < v->clients) {
+        c = &v->client[i];
+
+        if (c->slot == slot && c->track && c->track <= v->tracks) {
+            __builtin_prefetch(&v->track[c->track - 1], 1);
+        }
+    }
+}
+
 
 /*
  * Portion of a pass over all tracks, an hour for all of them: hours that ended
