@@ -753,6 +753,57 @@ ended_hour(void)
 }
 
 
+/*
+ * The same of a client that goes on through the full hour: its near forecast
+ * is worked out before the hour is closed, a moment later, and until then the
+ * count holds, or each full hour would be a further step of growth.
+ */
+
+static void
+through_the_hour(void)
+{
+    float          through, idle;
+    double         now;
+    prd_pooled_t   p;
+    prd_learned_t  l, was;
+
+    prd_pooled_init(&p, &cold);
+    prd_pooled_newcomer(&p, &cold, (double) LAB_S);
+    prd_learned_init(&l, &p, 0, (double) LAB_S);
+
+    l.hours = 20;
+    l.mu_rate = 8;
+    l.sigma_rate = 0.1f;
+    l.cap_rate = l.rate = 100;
+
+    /* the first block of an hour closes the last horizon of the one before */
+
+    now = ceil((double) LAB_S / 3600) * 3600 + PRD_BIN_S;
+    l.epoch = (uint16_t) (uint64_t) (now / 3600 - 1);
+    l.near_bin = (uint16_t) (uint64_t) ((now - 3600) / warm.horizon_s + 11);
+    l.near = 150;
+    l.level = 0.5f;                           /* 150 in a horizon */
+    l.run = 100;
+    l.count = 5000;
+    (void) prd_learned_hour_end(&l, (uint16_t) (l.epoch + 1));
+    was = l;
+
+    prd_learned_near(&l, &p, &warm, 1, 0, now);
+    through = l.rate;
+
+    /* the one before that it was not there: it came back to an idle hour */
+
+    l = was;
+    l.near_bin--;
+    prd_learned_near(&l, &p, &warm, 1, 0, now);
+    idle = l.rate;
+
+    ok(through < 0.4, "who goes on through the hour waits for its end: "
+       "%.3f r/s", through);
+    ok(idle > 0.4, "who paused does not: %.3f r/s", idle);
+}
+
+
 int
 main(void)
 {
@@ -778,6 +829,7 @@ main(void)
     clock_back();
     near();
     ended_hour();
+    through_the_hour();
 
     return done_testing();
 }
