@@ -1026,12 +1026,17 @@ prd_settle(prd_view_t *view, const prd_policy_t *policy,
 
 
 void
-prd_sized(prd_view_t *view, const prd_answer_t *answer, uint64_t bytes)
+prd_sized(prd_view_t *view, const prd_policy_t *policy,
+    const prd_answer_t *answer, uint64_t bytes)
 {
     unsigned           group;
     uint64_t           was;
     prd_entry_t       *e;
     _Atomic uint64_t  *p;
+
+    if (policy->params.learn == PRD_LEARN_OFF) {
+        return;
+    }
 
     p = &view->worker->size[prd_size_class(bytes)];
     was = atomic_load_explicit(p, memory_order_relaxed);
