@@ -804,6 +804,43 @@ through_the_hour(void)
 }
 
 
+/*
+ * A client that was quiet for long and begins something new: its backlog
+ * grows from block to block.  The depth has to catch up with it.
+ */
+
+static void
+surge(void)
+{
+    int            i;
+    double         now, missed;
+    prd_pooled_t   p;
+    prd_learned_t  l;
+
+    prd_pooled_init(&p, &cold);
+    prd_pooled_newcomer(&p, &cold, (double) LAB_S);
+    prd_learned_init(&l, &p, 0, (double) LAB_S);
+    now = (double) LAB_S;
+
+    for (i = 0; i < 500; i++) {
+        prd_learned_block(&l, &p, &cold, 1, 0, now += 10);
+    }
+
+    l.cap_depth = 1e6f;
+    p.depth[5].z = 4;                         /* as where most are steady */
+    missed = p.missed[5];
+
+    for (i = 1; i <= 60; i++) {
+        prd_learned_block(&l, &p, &warm, 3 * i, 0, now += 10);
+    }
+
+    missed = p.missed[5] - missed;
+
+    ok(missed > 0 && missed < 12, "%.0f blocks in a row of %d are above the"
+       " depth when a quiet client's demand rises", missed, 60);
+}
+
+
 int
 main(void)
 {
@@ -830,6 +867,7 @@ main(void)
     near();
     ended_hour();
     through_the_hour();
+    surge();
 
     return done_testing();
 }
