@@ -457,7 +457,7 @@ void
 prd_learned_hour(prd_learned_t *l, prd_pooled_t *p,
     const prd_envelope_terms_t *t, int vote, double now_s)
 {
-    float     y, most;
+    float     y, most, habit, allowed;
     unsigned  age, hours;
 
     (void) prd_learned_hour_end(l, (uint16_t) (l->epoch + 1));
@@ -465,6 +465,13 @@ prd_learned_hour(prd_learned_t *l, prd_pooled_t *p,
     hours = l->hours - 1u;
     age = prd_age(hours);
     y = log2f(prd_learned_sane(l->count));
+
+    /* what the rate allowed in the hour, as it was at its beginning */
+
+    habit = l->mu_rate + l->sigma_rate * p->rate[age].z;
+    allowed = prd_min(habit, log2f(prd_learned_sane(l->cap_rate
+                                                    * PRD_EPOCH_S)))
+              - (float) (1 / PRD_GROWTH_H);
 
     if (vote) {
         prd_scores_vote(&p->rate[age], prd_scores_from(p->rate, age),
@@ -483,10 +490,21 @@ prd_learned_hour(prd_learned_t *l, prd_pooled_t *p,
         y = prd_min(y, most);
     }
 
-    prd_learned_ewma(&l->mu_rate, &l->sigma_rate, y, hours, PRD_GAIN_LEAST);
+    /*
+     * Censored: what was admitted of a demand that was refused in part is no
+     * measure of it.  Taken as one it would lower the rate, and the next batch
+     * would be refused more, and so on.  Nor is it taken for more than it is,
+     * or refusals would be a cheap way to grow.
+     */
+
+    if (!l->limited || y > allowed) {
+        prd_learned_ewma(&l->mu_rate, &l->sigma_rate, y, hours,
+                         PRD_GAIN_LEAST);
+    }
 
     l->count = 0;
     l->counted = 0;
+    l->limited = 0;
 
     prd_learned_rate(l, p, t, 1, now_s);
 }

@@ -841,6 +841,68 @@ surge(void)
 }
 
 
+/*
+ * What was refused is not known: an hour or a block in which the limit was
+ * reached never lowers what it was learned to be, nor does a limited hour with
+ * little in it raise it.
+ */
+
+static void
+limited(void)
+{
+    int            i, lower, higher, depths;
+    double         now, was, habit;
+    prd_pooled_t   p;
+    prd_learned_t  l, twin;
+
+    prd_pooled_init(&p, &cold);
+    prd_pooled_newcomer(&p, &cold, (double) LAB_S);
+    lower = higher = depths = 0;
+
+    for (i = 0; i < 20000; i++) {
+        prd_learned_init(&l, &p, 0, (double) LAB_S);
+        now = (double) LAB_S + 3600;
+
+        l.mu_rate = (float) (14 * lab_uniform());
+        l.sigma_rate = (float) (0.3 + 2 * lab_uniform());
+        l.hours = (uint16_t) lab_magnitude(500);
+        habit = exp2(l.mu_rate
+                     + l.sigma_rate * p.rate[prd_age(l.hours)].z);
+        l.rate = l.cap_rate = (float) (habit / 3600);
+
+        was = l.rate;
+        l.count = (float) lab_magnitude(1000000);
+        l.limited = 1;
+        twin = l;
+        prd_learned_hour(&l, &p, &warm, 0, now);
+
+        /* the class of its age may have become another: a smaller tail */
+
+        if (prd_age(l.hours - 1) == prd_age(l.hours)) {
+            lower += l.rate < was * 0.999;
+            higher += twin.count < habit * 0.97 && l.rate > was * 1.001;
+        }
+
+        lower += l.limited || l.count != 0;
+
+        l.mu = (float) (10 * lab_uniform());
+        l.sigma = (float) (0.3 + 2 * lab_uniform());
+        l.blocks = (uint16_t) (500 + lab_below(1000));
+        l.depth = exp2f(l.mu + l.sigma * p.depth[5].z);
+        l.cap_depth = l.depth = (float) (l.depth / (double) lab_magnitude(50));
+
+        was = l.depth;
+        prd_learned_block(&l, &p, &warm, was * (1.001 + lab_uniform()), 0,
+                          now);
+        depths += l.depth < was * 0.999 && was > 2;
+    }
+
+    is_int(lower, 0, "a limited hour never lowers the rate");
+    is_int(higher, 0, "nor raises it, unless the rate was used up");
+    is_int(depths, 0, "a block above the depth never lowers it");
+}
+
+
 int
 main(void)
 {
@@ -868,6 +930,7 @@ main(void)
     ended_hour();
     through_the_hour();
     surge();
+    limited();
 
     return done_testing();
 }
