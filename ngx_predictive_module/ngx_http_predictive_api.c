@@ -106,7 +106,7 @@ static void ngx_http_predictive_api_forecast(ngx_http_predictive_json_t *json,
 static void ngx_http_predictive_api_coverage(ngx_http_predictive_json_t *json,
     ngx_http_predictive_zone_t *zone, ngx_http_predictive_numbers_t *n);
 static void ngx_http_predictive_api_surge(ngx_http_predictive_json_t *json,
-    prd_zone_t *zone);
+    prd_view_t *view);
 static void ngx_http_predictive_api_series(ngx_http_predictive_api_t *api,
     const char *name, ngx_uint_t long_);
 static void ngx_http_predictive_api_check(ngx_http_predictive_api_t *api);
@@ -1023,7 +1023,7 @@ ngx_http_predictive_api_summary(ngx_http_predictive_json_t *json,
 
     ngx_http_predictive_api_coverage(json, zone, &n);
     ngx_http_predictive_api_forecast(json, zone, &n);
-    ngx_http_predictive_api_surge(json, z);
+    ngx_http_predictive_api_surge(json, &zone->view);
 }
 
 
@@ -1238,10 +1238,13 @@ ngx_http_predictive_api_forecast(ngx_http_predictive_json_t *json,
 
 static void
 ngx_http_predictive_api_surge(ngx_http_predictive_json_t *json,
-    prd_zone_t *zone)
+    prd_view_t *view)
 {
-    uint32_t    surge;
-    ngx_uint_t  i;
+    uint32_t     surge;
+    ngx_uint_t   i;
+    prd_zone_t  *zone;
+
+    zone = view->zone;
 
     ngx_http_predictive_json_open(json, "surge", '[');
 
@@ -1253,7 +1256,7 @@ ngx_http_predictive_api_surge(ngx_http_predictive_json_t *json,
         }
 
         ngx_http_predictive_json_open(json, NULL, '{');
-        ngx_http_predictive_json_uint(json, "class", i);
+        ngx_http_predictive_outlook_class(json, view, i);
         ngx_http_predictive_json_float(json, "ratio",
                                        1 + (double) surge / PRD_ONE_Q16);
         ngx_http_predictive_json_close(json, '}');

@@ -84,6 +84,8 @@ void ngx_http_predictive_explain_hex(ngx_http_predictive_api_t *api);
 /* _outlook.c */
 
 void ngx_http_predictive_outlook_groups(ngx_http_predictive_api_t *api);
+void ngx_http_predictive_outlook_class(ngx_http_predictive_json_t *json,
+    prd_view_t *view, uint32_t class_);
 void ngx_http_predictive_outlook_zone(ngx_http_predictive_api_t *api);
 void ngx_http_predictive_outlook_points(ngx_http_predictive_api_t *api,
     uint32_t slot, uint16_t generation);

@@ -18,15 +18,17 @@
 
 
 static void ngx_http_predictive_outlook_group(ngx_http_predictive_json_t *json,
-    prd_outlook_t *o, ngx_uint_t i);
+    prd_view_t *view, ngx_uint_t i);
 static void ngx_http_predictive_outlook_mix(ngx_http_predictive_json_t *json,
-    prd_markov_t *chain);
+    prd_view_t *view, prd_markov_t *chain);
 static void ngx_http_predictive_outlook_curve(
     ngx_http_predictive_json_t *json, const char *name, prd_curve_t *curve,
     uint32_t bin_s, double bytes);
 static void ngx_http_predictive_outlook_bytes(
     ngx_http_predictive_json_t *json, double forecast_rps, double upper_rps,
     double bytes);
+static void ngx_http_predictive_outlook_classes(
+    ngx_http_predictive_json_t *json, prd_view_t *view);
 static void ngx_http_predictive_outlook_size(ngx_http_predictive_json_t *json,
     prd_outlook_t *o, ngx_uint_t group);
 static void ngx_http_predictive_outlook_covered(
@@ -57,7 +59,7 @@ ngx_http_predictive_outlook_groups(ngx_http_predictive_api_t *api)
 
     for (i = 0; i < PRD_GROUPS; i++) {
         if (o->groups.group[i].id) {
-            ngx_http_predictive_outlook_group(json, o, i);
+            ngx_http_predictive_outlook_group(json, &api->zone->view, i);
         }
     }
 
@@ -68,12 +70,14 @@ ngx_http_predictive_outlook_groups(ngx_http_predictive_api_t *api)
 
 static void
 ngx_http_predictive_outlook_group(ngx_http_predictive_json_t *json,
-    prd_outlook_t *o, ngx_uint_t i)
+    prd_view_t *view, ngx_uint_t i)
 {
-    char          name[PRD_GROUP_NAME];
-    ngx_uint_t    k;
-    prd_group_t  *group;
+    char            name[PRD_GROUP_NAME];
+    ngx_uint_t      k;
+    prd_group_t    *group;
+    prd_outlook_t  *o;
 
+    o = view->outlook.outlook;
     group = &o->groups.group[i];
     prd_group_name(&o->groups, i, name);
 
@@ -123,7 +127,7 @@ ngx_http_predictive_outlook_group(ngx_http_predictive_json_t *json,
 
     ngx_http_predictive_outlook_size(json, o, i);
 
-    ngx_http_predictive_outlook_mix(json, &o->chain[i]);
+    ngx_http_predictive_outlook_mix(json, view, &o->chain[i]);
     ngx_http_predictive_json_close(json, '}');
 }
 
@@ -132,7 +136,7 @@ ngx_http_predictive_outlook_group(ngx_http_predictive_json_t *json,
 
 static void
 ngx_http_predictive_outlook_mix(ngx_http_predictive_json_t *json,
-    prd_markov_t *chain)
+    prd_view_t *view, prd_markov_t *chain)
 {
     float       mix[PRD_MARKOV_STATES];
     double      cost;
@@ -153,7 +157,7 @@ ngx_http_predictive_outlook_mix(ngx_http_predictive_json_t *json,
 
     for (i = 0; i < tops; i++) {
         ngx_http_predictive_json_open(json, NULL, '{');
-        ngx_http_predictive_json_uint(json, "class", chain->top[i]);
+        ngx_http_predictive_outlook_class(json, view, chain->top[i]);
         ngx_http_predictive_json_float(json, "share", mix[i]);
         ngx_http_predictive_json_float(json, "cost",
                              chain->costs[i] > 0 ? chain->cost[i] : NAN);
@@ -174,6 +178,64 @@ ngx_http_predictive_outlook_mix(ngx_http_predictive_json_t *json,
 }
 
 
+/* A class: its index, and its name as far as that is known. */
+
+void
+ngx_http_predictive_outlook_class(ngx_http_predictive_json_t *json,
+    prd_view_t *view, uint32_t class_)
+{
+    char  name[PRD_CLASS_NAME];
+
+    ngx_http_predictive_json_uint(json, "class", class_);
+
+    prd_zone_class_name(view, class_, name);
+    ngx_http_predictive_json_text(json, "name", name);
+}
+
+
+/* Those that are asked for most. */
+
+static void
+ngx_http_predictive_outlook_classes(ngx_http_predictive_json_t *json,
+    prd_view_t *view)
+{
+    uint32_t        index;
+    ngx_uint_t      i;
+    prd_class_t    *top;
+    prd_outlook_t  *o;
+
+    o = view->outlook.outlook;
+
+    ngx_http_predictive_json_open(json, "classes", '[');
+
+    for (i = 0; i < PRD_CLASS_CURVES; i++) {
+        top = &o->classes.top[i];
+        index = top->index;
+
+        if (top->id == 0 || index >= PRD_CLASSES) {
+            continue;
+        }
+
+        ngx_http_predictive_json_open(json, NULL, '{');
+        ngx_http_predictive_outlook_class(json, view, index);
+        ngx_http_predictive_json_float(json, "mean_rps",
+                              o->classes.level[index] / PRD_CLASS_BIN_S);
+
+        if (top->curve_bin) {
+            ngx_http_predictive_outlook_curve(json, "forecast", top->curve,
+                                              PRD_CLASS_BIN_S,
+                                    prd_outlook_bytes(o, PRD_GROUP_NONE));
+        } else {
+            ngx_http_predictive_json_null(json, "forecast");
+        }
+
+        ngx_http_predictive_json_close(json, '}');
+    }
+
+    ngx_http_predictive_json_close(json, ']');
+}
+
+
 static void
 ngx_http_predictive_outlook_curve(ngx_http_predictive_json_t *json,
     const char *name, prd_curve_t *curve, uint32_t bin_s, double bytes)
@@ -182,11 +244,11 @@ ngx_http_predictive_outlook_curve(ngx_http_predictive_json_t *json,
 
     ngx_http_predictive_json_open(json, name, '[');
 
-    for (i = 0; i < PRD_OUTLOOK_POINTS; i++) {
+    for (i = 0; i < PRD_CURVE_POINTS; i++) {
         ngx_http_predictive_json_open(json, NULL, '{');
         ngx_http_predictive_json_uint(json, "bin_seconds", bin_s);
         ngx_http_predictive_json_uint(json, "horizon_seconds",
-                                      bin_s * prd_outlook_ahead[i]);
+                                      bin_s * prd_curve_ahead[i]);
         ngx_http_predictive_json_float(json, "forecast_rps",
                                        curve[i].quantile[0] / bin_s);
         ngx_http_predictive_json_float(json, "upper90_rps",
@@ -370,6 +432,7 @@ ngx_http_predictive_outlook_zone(ngx_http_predictive_api_t *api)
     }
 
     ngx_http_predictive_json_close(json, '}');
+    ngx_http_predictive_outlook_classes(json, &api->zone->view);
     ngx_http_predictive_outlook_size(json, o, PRD_GROUP_NONE);
     ngx_http_predictive_outlook_covered(json, o);
     ngx_http_predictive_outlook_accuracy(json, o);

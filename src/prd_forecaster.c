@@ -435,10 +435,12 @@ static void
 prd_forecaster_outlook(prd_forecaster_t *f, prd_view_t *view,
     const prd_policy_t *policy, const prd_envelope_terms_t *t, uint64_t end_s)
 {
-    uint32_t                  i;
-    uint64_t                  cost, n;
-    prd_zone_t               *zone;
-    prd_forecaster_pass_t     ballot;
+    double                  tokens;
+    uint32_t                i;
+    uint64_t                cost, n;
+    prd_zone_t             *zone;
+    prd_classes_t          *classes;
+    prd_forecaster_pass_t   ballot;
 
     zone = view->zone;
     ballot.forecaster = f;
@@ -456,6 +458,9 @@ prd_forecaster_outlook(prd_forecaster_t *f, prd_view_t *view,
                       end_s, t->learning, prd_forecaster_group_vote, &ballot);
     prd_outlook_look_ahead(&view->outlook, end_s, prd_forecaster_ahead,
                            &ballot);
+
+    classes = &view->outlook.outlook->classes;
+    prd_class_turn(classes, end_s, zone->classes);
 
     for (i = 1; i < PRD_CLASSES; i++) {
 
@@ -475,10 +480,12 @@ prd_forecaster_outlook(prd_forecaster_t *f, prd_view_t *view,
         cost = prd_zone_sum(zone, offsetof(prd_worker_t, class_cost)
                                   + i * sizeof(uint64_t));
 
+        tokens = (double) (cost - zone->class_cost_seen[i]) / policy->unit;
+
+        prd_class_add(classes, i, tokens);
         prd_outlook_cost(&view->outlook, i,
-                         (float) ((double) (cost - zone->class_cost_seen[i])
-                                  / (double) (n - zone->class_n_seen[i])
-                                  / policy->unit));
+                         (float) (tokens
+                                  / (double) (n - zone->class_n_seen[i])));
 
         zone->class_n_seen[i] = n;
         zone->class_cost_seen[i] = cost;

@@ -10,6 +10,7 @@
 
 #include <math.h>
 
+#include "prd_bytes.h"
 #include "prd_group.h"
 
 
@@ -1452,79 +1453,6 @@ prd_group_name(const prd_groups_t *g, unsigned place, char *name)
  * members, outliers u32 | center, spread f32.
  */
 
-static void
-prd_group_put32(uint8_t **p, uint32_t v)
-{
-    *(*p)++ = (uint8_t) v;
-    *(*p)++ = (uint8_t) (v >> 8);
-    *(*p)++ = (uint8_t) (v >> 16);
-    *(*p)++ = (uint8_t) (v >> 24);
-}
-
-
-static void
-prd_group_put64(uint8_t **p, uint64_t v)
-{
-    prd_group_put32(p, (uint32_t) v);
-    prd_group_put32(p, (uint32_t) (v >> 32));
-}
-
-
-static void
-prd_group_put_floats(uint8_t **p, const float *f, unsigned n)
-{
-    uint32_t  v;
-
-    for ( /* void */ ; n > 0; n--) {
-        memcpy(&v, f++, sizeof(uint32_t));
-        prd_group_put32(p, v);
-    }
-}
-
-
-static uint32_t
-prd_group_get32(const uint8_t **p)
-{
-    uint32_t  v;
-
-    v = (uint32_t) (*p)[0] | (uint32_t) (*p)[1] << 8
-        | (uint32_t) (*p)[2] << 16 | (uint32_t) (*p)[3] << 24;
-    *p += 4;
-
-    return v;
-}
-
-
-static uint64_t
-prd_group_get64(const uint8_t **p)
-{
-    uint64_t  v;
-
-    v = prd_group_get32(p);
-
-    return v | (uint64_t) prd_group_get32(p) << 32;
-}
-
-
-/* 1: one of them is not within `least` and `most`. */
-
-static int
-prd_group_get_floats(const uint8_t **p, float *f, unsigned n, float least,
-    float most)
-{
-    int       bad;
-    uint32_t  v;
-
-    for (bad = 0; n > 0; n--, f++) {
-        v = prd_group_get32(p);
-        memcpy(f, &v, sizeof(float));
-        bad |= !(*f >= least && *f <= most);
-    }
-
-    return bad;
-}
-
-
 prd_rc_t
 prd_group_pack(const prd_groups_t *g, uint8_t *p, size_t *len)
 {
@@ -1537,32 +1465,32 @@ prd_group_pack(const prd_groups_t *g, uint8_t *p, size_t *len)
 
     *len = PRD_GROUP_SIZE;
 
-    prd_group_put32(&p, PRD_GROUP_VERSION);
-    prd_group_put32(&p, PRD_HABIT_FEATURES);
-    prd_group_put32(&p, PRD_GROUPS);
-    prd_group_put32(&p, g->next_id);
-    prd_group_put32(&p, g->generation);
-    prd_group_put32(&p, g->claims);
-    prd_group_put64(&p, g->since_s);
-    prd_group_put64(&p, g->moved_s);
-    prd_group_put64(&p, g->stepped_s);
-    prd_group_put_floats(&p, g->scale, PRD_HABIT_FEATURES);
-    prd_group_put_floats(&p, g->claim, PRD_HABIT_FEATURES);
+    prd_pack32(&p, PRD_GROUP_VERSION);
+    prd_pack32(&p, PRD_HABIT_FEATURES);
+    prd_pack32(&p, PRD_GROUPS);
+    prd_pack32(&p, g->next_id);
+    prd_pack32(&p, g->generation);
+    prd_pack32(&p, g->claims);
+    prd_pack64(&p, g->since_s);
+    prd_pack64(&p, g->moved_s);
+    prd_pack64(&p, g->stepped_s);
+    prd_pack_floats(&p, g->scale, PRD_HABIT_FEATURES);
+    prd_pack_floats(&p, g->claim, PRD_HABIT_FEATURES);
 
     for (i = 0; i < PRD_GROUPS; i++) {
         group = &g->group[i];
 
-        prd_group_put32(&p, group->id);
+        prd_pack32(&p, group->id);
         *p++ = group->kind;
         *p++ = group->number;
         *p++ = group->missing;
         *p++ = group->other;
-        prd_group_put_floats(&p, &group->votes, 1);
-        prd_group_put_floats(&p, &group->radius, 1);
-        prd_group_put32(&p, group->members);
-        prd_group_put32(&p, group->outliers);
-        prd_group_put_floats(&p, group->center, PRD_HABIT_FEATURES);
-        prd_group_put_floats(&p, group->spread, PRD_HABIT_FEATURES);
+        prd_pack_floats(&p, &group->votes, 1);
+        prd_pack_floats(&p, &group->radius, 1);
+        prd_pack32(&p, group->members);
+        prd_pack32(&p, group->outliers);
+        prd_pack_floats(&p, group->center, PRD_HABIT_FEATURES);
+        prd_pack_floats(&p, group->spread, PRD_HABIT_FEATURES);
     }
 
     return PRD_OK;
@@ -1583,9 +1511,9 @@ prd_group_unpack(prd_groups_t *g, const uint8_t *p, size_t len)
 
     memset(&to, 0, sizeof(prd_groups_t));
 
-    if (prd_group_get32(&p) != PRD_GROUP_VERSION
-        || prd_group_get32(&p) != PRD_HABIT_FEATURES
-        || prd_group_get32(&p) != PRD_GROUPS)
+    if (prd_unpack32(&p) != PRD_GROUP_VERSION
+        || prd_unpack32(&p) != PRD_HABIT_FEATURES
+        || prd_unpack32(&p) != PRD_GROUPS)
     {
         return PRD_EVERSION;
     }
@@ -1594,35 +1522,35 @@ prd_group_unpack(prd_groups_t *g, const uint8_t *p, size_t len)
         return PRD_ECORRUPT;
     }
 
-    to.next_id = prd_group_get32(&p);
-    to.generation = prd_group_get32(&p);
-    to.claims = prd_group_get32(&p);
+    to.next_id = prd_unpack32(&p);
+    to.generation = prd_unpack32(&p);
+    to.claims = prd_unpack32(&p);
     to.claims = prd_min(to.claims, 2 * PRD_GROUP_PROVEN);
-    to.since_s = prd_group_get64(&p);
-    to.moved_s = prd_group_get64(&p);
-    to.stepped_s = prd_group_get64(&p);
+    to.since_s = prd_unpack64(&p);
+    to.moved_s = prd_unpack64(&p);
+    to.stepped_s = prd_unpack64(&p);
 
-    bad = prd_group_get_floats(&p, to.scale, PRD_HABIT_FEATURES, 0, 1e3f);
-    bad |= prd_group_get_floats(&p, to.claim, PRD_HABIT_FEATURES,
-                                -PRD_GROUP_BOUND, PRD_GROUP_BOUND);
+    bad = prd_unpack_floats(&p, to.scale, PRD_HABIT_FEATURES, 0, 1e3f);
+    bad |= prd_unpack_floats(&p, to.claim, PRD_HABIT_FEATURES,
+                             -PRD_GROUP_BOUND, PRD_GROUP_BOUND);
     known = 0;
 
     for (i = 0; i < PRD_GROUPS; i++) {
         group = &to.group[i];
 
-        group->id = prd_group_get32(&p);
+        group->id = prd_unpack32(&p);
         group->kind = *p++;
         group->number = *p++;
         group->missing = *p++;
         group->other = *p++;
-        bad |= prd_group_get_floats(&p, &group->votes, 1, 0, 1e12f);
-        bad |= prd_group_get_floats(&p, &group->radius, 1, 0, 1e6f);
-        group->members = prd_group_get32(&p);
-        group->outliers = prd_group_get32(&p);
-        bad |= prd_group_get_floats(&p, group->center, PRD_HABIT_FEATURES,
-                                    -PRD_GROUP_BOUND, PRD_GROUP_BOUND);
-        bad |= prd_group_get_floats(&p, group->spread, PRD_HABIT_FEATURES,
-                                    0, PRD_GROUP_BOUND);
+        bad |= prd_unpack_floats(&p, &group->votes, 1, 0, 1e12f);
+        bad |= prd_unpack_floats(&p, &group->radius, 1, 0, 1e6f);
+        group->members = prd_unpack32(&p);
+        group->outliers = prd_unpack32(&p);
+        bad |= prd_unpack_floats(&p, group->center, PRD_HABIT_FEATURES,
+                                 -PRD_GROUP_BOUND, PRD_GROUP_BOUND);
+        bad |= prd_unpack_floats(&p, group->spread, PRD_HABIT_FEATURES,
+                                 0, PRD_GROUP_BOUND);
         bad |= group->id > to.next_id || group->kind >= PRD_GROUP_KINDS;
         known |= group->id != 0;
     }

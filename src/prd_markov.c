@@ -4,6 +4,7 @@
 
 #include <math.h>
 
+#include "prd_bytes.h"
 #include "prd_markov.h"
 
 
@@ -378,57 +379,6 @@ prd_markov_outlook(const prd_markov_t *m, unsigned from, uint32_t steps,
  * count, seen, cost, costs f32.
  */
 
-static void
-prd_markov_put(uint8_t **p, uint64_t v, unsigned bytes)
-{
-    for ( /* void */ ; bytes > 0; bytes--, v >>= 8) {
-        *(*p)++ = (uint8_t) v;
-    }
-}
-
-
-static uint64_t
-prd_markov_get(const uint8_t **p, unsigned bytes)
-{
-    uint64_t  v;
-    unsigned  i;
-
-    for (v = 0, i = 0; i < bytes; i++) {
-        v |= (uint64_t) *(*p)++ << 8 * i;
-    }
-
-    return v;
-}
-
-
-static void
-prd_markov_put_floats(uint8_t **p, const float *f, unsigned n)
-{
-    uint32_t  v;
-
-    for ( /* void */ ; n > 0; n--) {
-        memcpy(&v, f++, sizeof(uint32_t));
-        prd_markov_put(p, v, 4);
-    }
-}
-
-
-static int
-prd_markov_get_floats(const uint8_t **p, float *f, unsigned n)
-{
-    int       bad;
-    uint32_t  v;
-
-    for (bad = 0; n > 0; n--, f++) {
-        v = (uint32_t) prd_markov_get(p, 4);
-        memcpy(f, &v, sizeof(uint32_t));
-        bad |= !(*f >= 0 && *f <= 1000 * PRD_MARKOV_MOST);
-    }
-
-    return bad;
-}
-
-
 prd_rc_t
 prd_markov_pack(const prd_markov_t *m, uint8_t *p, size_t *len)
 {
@@ -438,20 +388,29 @@ prd_markov_pack(const prd_markov_t *m, uint8_t *p, size_t *len)
 
     *len = PRD_MARKOV_SIZE;
 
-    prd_markov_put(&p, PRD_MARKOV_VERSION, 4);
-    prd_markov_put(&p, PRD_MARKOV_STATES, 4);
-    prd_markov_put(&p, m->tops, 4);
-    prd_markov_put(&p, m->faded_s, 8);
+    prd_pack32(&p, PRD_MARKOV_VERSION);
+    prd_pack32(&p, PRD_MARKOV_STATES);
+    prd_pack32(&p, m->tops);
+    prd_pack64(&p, m->faded_s);
     memcpy(p, m->top, PRD_MARKOV_TOP);
     p += PRD_MARKOV_TOP;
 
-    prd_markov_put_floats(&p, &m->count[0][0],
-                          PRD_MARKOV_STATES * PRD_MARKOV_STATES);
-    prd_markov_put_floats(&p, m->seen, PRD_MARKOV_CLASSES);
-    prd_markov_put_floats(&p, m->cost, PRD_MARKOV_STATES);
-    prd_markov_put_floats(&p, m->costs, PRD_MARKOV_STATES);
+    prd_pack_floats(&p, &m->count[0][0],
+                    PRD_MARKOV_STATES * PRD_MARKOV_STATES);
+    prd_pack_floats(&p, m->seen, PRD_MARKOV_CLASSES);
+    prd_pack_floats(&p, m->cost, PRD_MARKOV_STATES);
+    prd_pack_floats(&p, m->costs, PRD_MARKOV_STATES);
 
     return PRD_OK;
+}
+
+
+/* 1: one of them is not sane. */
+
+static int
+prd_markov_floats(const uint8_t **p, float *f, unsigned n)
+{
+    return prd_unpack_floats(p, f, n, 0, 1000 * PRD_MARKOV_MOST);
 }
 
 
@@ -468,8 +427,8 @@ prd_markov_unpack(prd_markov_t *m, const uint8_t *p, size_t len)
 
     memset(&to, 0, sizeof(prd_markov_t));
 
-    if (prd_markov_get(&p, 4) != PRD_MARKOV_VERSION
-        || prd_markov_get(&p, 4) != PRD_MARKOV_STATES)
+    if (prd_unpack32(&p) != PRD_MARKOV_VERSION
+        || prd_unpack32(&p) != PRD_MARKOV_STATES)
     {
         return PRD_EVERSION;
     }
@@ -478,17 +437,17 @@ prd_markov_unpack(prd_markov_t *m, const uint8_t *p, size_t len)
         return PRD_ECORRUPT;
     }
 
-    to.tops = (uint32_t) prd_markov_get(&p, 4);
-    to.faded_s = prd_markov_get(&p, 8);
+    to.tops = prd_unpack32(&p);
+    to.faded_s = prd_unpack64(&p);
     memcpy(to.top, p, PRD_MARKOV_TOP);
     p += PRD_MARKOV_TOP;
 
     bad = to.tops > PRD_MARKOV_TOP;
-    bad |= prd_markov_get_floats(&p, &to.count[0][0],
-                                 PRD_MARKOV_STATES * PRD_MARKOV_STATES);
-    bad |= prd_markov_get_floats(&p, to.seen, PRD_MARKOV_CLASSES);
-    bad |= prd_markov_get_floats(&p, to.cost, PRD_MARKOV_STATES);
-    bad |= prd_markov_get_floats(&p, to.costs, PRD_MARKOV_STATES);
+    bad |= prd_markov_floats(&p, &to.count[0][0],
+                             PRD_MARKOV_STATES * PRD_MARKOV_STATES);
+    bad |= prd_markov_floats(&p, to.seen, PRD_MARKOV_CLASSES);
+    bad |= prd_markov_floats(&p, to.cost, PRD_MARKOV_STATES);
+    bad |= prd_markov_floats(&p, to.costs, PRD_MARKOV_STATES);
 
     if (bad) {
         return PRD_ECORRUPT;

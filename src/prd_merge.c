@@ -26,12 +26,7 @@
 static void
 prd_merge_put_float(uint8_t **p, double v)
 {
-    float     f;
-    uint32_t  n;
-
-    f = (float) v;
-    memcpy(&n, &f, sizeof(uint32_t));
-    prd_pack32(p, n);
+    prd_pack_float(p, (float) v);
 }
 
 
@@ -40,11 +35,9 @@ prd_merge_put_float(uint8_t **p, double v)
 static double
 prd_merge_get_float(const uint8_t **p, double least, double most)
 {
-    float     f;
-    uint32_t  n;
+    float  f;
 
-    n = prd_unpack32(p);
-    memcpy(&f, &n, sizeof(uint32_t));
+    f = prd_unpack_float(p);
 
     return f > least ? prd_min((double) f, most) : least;
 }

@@ -5,6 +5,7 @@
  */
 
 
+#include "prd_bytes.h"
 #include "prd_outlook.h"
 
 
@@ -22,7 +23,6 @@
 
 
 const uint32_t  prd_outlook_span_s[PRD_OUTLOOK_SPANS] = { 60, 300, 3600 };
-const uint32_t  prd_outlook_ahead[PRD_OUTLOOK_POINTS] = { 1, 2, 3, 6, 12, 24 };
 
 
 /* A field of a record that is being read at the same time. */
@@ -115,6 +115,7 @@ prd_outlook_init(void *mem, uint32_t slots)
         (void) prd_aggregate_init(&o->group[i], prd_outlook_span_s[1]);
     }
 
+    prd_class_init(&o->classes);
     (void) prd_tracks_init(&o->tracks, prd_outlook_span_s);
 
     /* an index of 0 says record 0, which does not name the slot: none */
@@ -658,53 +659,6 @@ prd_outlook_places(prd_outlook_t *o)
 }
 
 
-static void
-prd_outlook_curve(const prd_aggregate_t *a, prd_curve_t *curve, int64_t *bin)
-{
-    double    q[PRD_AGGREGATE_QUANTILES];
-    double    covered[PRD_AGGREGATE_QUANTILES];
-    unsigned  i, k;
-
-    for (i = 0; i < PRD_OUTLOOK_POINTS; i++) {
-
-        if (prd_aggregate_forecast(a, prd_outlook_ahead[i], q) != PRD_OK) {
-            continue;
-        }
-
-        for (k = 0; k < PRD_AGGREGATE_QUANTILES; k++) {
-            curve[i].quantile[k] = (float) q[k];
-        }
-
-        if (prd_aggregate_explain(a, prd_outlook_ahead[i], covered, NULL, NULL)
-            != PRD_OK)
-        {
-            for (k = 0; k < PRD_AGGREGATE_QUANTILES; k++) {
-                covered[k] = -1;
-            }
-        }
-
-        for (k = 0; k < PRD_AGGREGATE_QUANTILES; k++) {
-            curve[i].covered[k] = (float) covered[k];
-        }
-    }
-
-    *bin = a->bin;
-}
-
-
-/* Some 80 us, once a bin of an aggregate. */
-
-static void
-prd_outlook_publish(prd_aggregate_t *a, prd_curve_t *curve, int64_t *bin)
-{
-    while (prd_aggregate_refit(a, PRD_AGGREGATE_ANCHORS) == PRD_EAGAIN) {
-        /* void */
-    }
-
-    prd_outlook_curve(a, curve, bin);
-}
-
-
 /* Did the forecast of bytes for the bin that is over cover them? */
 
 static void
@@ -752,7 +706,7 @@ prd_outlook_span(prd_outlook_view_t *v, unsigned i, int64_t bin, double y)
     prd_outlook_span_bytes(o, i, bin);
 
     (void) prd_aggregate_add(a, bin, y);
-    prd_outlook_publish(a, o->curve[i], &o->curve_bin[i]);
+    prd_curve_publish(a, o->curve[i], &o->curve_bin[i]);
 
     o->bytes[i] = 0;
     o->bytes_upper[i] = (float) (o->curve[i][0].quantile[2]
@@ -781,8 +735,8 @@ prd_outlook_groups(prd_outlook_t *o, int64_t bin, int32_t offset_s)
                     * (o->group_sum[i] / prd_outlook_span_s[1] - *typical);
 
         (void) prd_aggregate_add(&o->group[i], bin, o->group_sum[i]);
-        prd_outlook_publish(&o->group[i], o->group_curve[i],
-                            &o->group_curve_bin[i]);
+        prd_curve_publish(&o->group[i], o->group_curve[i],
+                          &o->group_curve_bin[i]);
         o->group_sum[i] = 0;
     }
 }
@@ -1186,42 +1140,16 @@ prd_outlook_copy_track(const prd_outlook_view_t *v, const prd_tracked_t *c,
 }
 
 
-static void
-prd_outlook_put(uint8_t **p, uint64_t v, unsigned bytes)
-{
-    while (bytes--) {
-        *(*p)++ = (uint8_t) v;
-        v >>= 8;
-    }
-}
-
-
-static uint64_t
-prd_outlook_take_bytes(const uint8_t **p, unsigned bytes)
-{
-    uint64_t  v;
-    unsigned  i;
-
-    v = 0;
-
-    for (i = 0; i < bytes; i++) {
-        v |= (uint64_t) *(*p)++ << 8 * i;
-    }
-
-    return v;
-}
-
-
 void
 prd_outlook_pack(const prd_tracked_t *c, uint8_t *p)
 {
-    prd_outlook_put(&p, c->tag, 8);
-    prd_outlook_put(&p, c->bin, 4);
-    prd_outlook_put(&p, c->group_id, 4);
-    prd_outlook_put(&p, c->group, 1);
-    prd_outlook_put(&p, c->outlier, 1);
-    prd_outlook_put(&p, c->known, 1);
-    prd_outlook_put(&p, 0, 1);
+    prd_pack64(&p, c->tag);
+    prd_pack32(&p, c->bin);
+    prd_pack32(&p, c->group_id);
+    *p++ = c->group;
+    *p++ = c->outlier;
+    *p++ = c->known;
+    *p++ = 0;
     prd_habit_pack(&c->habit, p);
 }
 
@@ -1234,12 +1162,12 @@ prd_outlook_unpack(prd_tracked_t *c, const uint8_t *p)
 
     memset(&n, 0, sizeof(prd_tracked_t));
 
-    n.tag = prd_outlook_take_bytes(&p, 8);
-    n.bin = (uint32_t) prd_outlook_take_bytes(&p, 4);
-    n.group_id = (uint32_t) prd_outlook_take_bytes(&p, 4);
-    n.group = (uint8_t) prd_outlook_take_bytes(&p, 1);
-    n.outlier = prd_outlook_take_bytes(&p, 1) != 0;
-    n.known = prd_outlook_take_bytes(&p, 1) != 0;
+    n.tag = prd_unpack64(&p);
+    n.bin = prd_unpack32(&p);
+    n.group_id = prd_unpack32(&p);
+    n.group = *p++;
+    n.outlier = *p++ != 0;
+    n.known = *p++ != 0;
     p++;
 
     if (n.tag == 0) {
@@ -1403,14 +1331,14 @@ prd_outlook_resume(prd_outlook_view_t *v, uint64_t now_s)
 
     for (i = 0; i < PRD_OUTLOOK_SPANS; i++) {
         if (prd_outlook_fresh(&o->zone[i], now_s)) {
-            prd_outlook_curve(&o->zone[i], o->curve[i], &o->curve_bin[i]);
+            prd_curve_make(&o->zone[i], o->curve[i], &o->curve_bin[i]);
         }
     }
 
     for (i = 0; i < PRD_GROUPS; i++) {
         if (o->groups.group[i].id && prd_outlook_fresh(&o->group[i], now_s)) {
-            prd_outlook_curve(&o->group[i], o->group_curve[i],
-                              &o->group_curve_bin[i]);
+            prd_curve_make(&o->group[i], o->group_curve[i],
+                           &o->group_curve_bin[i]);
         }
     }
 }

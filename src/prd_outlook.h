@@ -27,8 +27,8 @@
 #define PRD_OUTLOOK_H_INCLUDED
 
 
-#include "prd_aggregate.h"
 #include "prd_bucket.h"
+#include "prd_class.h"
 #include "prd_experts.h"
 #include "prd_group.h"
 #include "prd_markov.h"
@@ -99,21 +99,6 @@ typedef struct {
 } prd_miss_t;
 
 
-/*
- * A published forecast of tokens in one bin.  Readers may see half of the
- * next one: each number by itself is good.
- */
-
-typedef struct {
-    float     quantile[PRD_AGGREGATE_QUANTILES];
-    float     covered[PRD_AGGREGATE_QUANTILES];   /* measured; -1: not yet */
-} prd_curve_t;
-
-#define PRD_OUTLOOK_POINTS   6         /* 1, 2, 3, 6, 12, 24 bins ahead */
-
-extern const uint32_t  prd_outlook_ahead[PRD_OUTLOOK_POINTS];
-
-
 typedef struct {
     _Atomic uint32_t  used;            /* records ever taken, from the first */
     uint32_t          hand;            /* where the next victim is looked for */
@@ -137,9 +122,11 @@ typedef struct {
     prd_aggregate_t   group[PRD_GROUPS];      /* 300 s */
 
     int64_t           curve_bin[PRD_OUTLOOK_SPANS];       /* after which */
-    prd_curve_t       curve[PRD_OUTLOOK_SPANS][PRD_OUTLOOK_POINTS];
+    prd_curve_t       curve[PRD_OUTLOOK_SPANS][PRD_CURVE_POINTS];
     int64_t           group_curve_bin[PRD_GROUPS];
-    prd_curve_t       group_curve[PRD_GROUPS][PRD_OUTLOOK_POINTS];
+    prd_curve_t       group_curve[PRD_GROUPS][PRD_CURVE_POINTS];
+
+    prd_classes_t     classes;
 
     prd_sizes_t       sizes;                  /* of requests */
     float             group_n[PRD_GROUPS];    /* sized in a group, fading */

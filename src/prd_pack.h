@@ -22,6 +22,7 @@
 #define PRD_PACK_H_INCLUDED
 
 
+#include "prd_bytes.h"
 #include "prd_envelope.h"
 
 
@@ -51,66 +52,6 @@ prd_rc_t prd_pack_put(uint8_t buf[PRD_PACK_SIZE], const prd_learned_t *l,
  */
 prd_rc_t prd_pack_get(const uint8_t *buf, size_t len, prd_learned_t *l,
     double *hold, uint16_t *by, const prd_pack_terms_t *t);
-
-
-/* Little-endian numbers of any alignment; p moves on. */
-
-static inline void
-prd_pack16(uint8_t **p, uint32_t v)
-{
-    *(*p)++ = (uint8_t) v;
-    *(*p)++ = (uint8_t) (v >> 8);
-}
-
-
-static inline void
-prd_pack32(uint8_t **p, uint32_t v)
-{
-    prd_pack16(p, v);
-    prd_pack16(p, v >> 16);
-}
-
-
-static inline void
-prd_pack64(uint8_t **p, uint64_t v)
-{
-    prd_pack32(p, (uint32_t) v);
-    prd_pack32(p, (uint32_t) (v >> 32));
-}
-
-
-static inline uint16_t
-prd_unpack16(const uint8_t **p)
-{
-    uint32_t  v;
-
-    v = (uint32_t) (*p)[0] | (uint32_t) (*p)[1] << 8;
-    *p += 2;
-
-    return (uint16_t) v;
-}
-
-
-static inline uint32_t
-prd_unpack32(const uint8_t **p)
-{
-    uint32_t  v;
-
-    v = prd_unpack16(p);
-
-    return v | (uint32_t) prd_unpack16(p) << 16;
-}
-
-
-static inline uint64_t
-prd_unpack64(const uint8_t **p)
-{
-    uint64_t  v;
-
-    v = prd_unpack32(p);
-
-    return v | (uint64_t) prd_unpack32(p) << 32;
-}
 
 
 /*

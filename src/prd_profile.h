@@ -18,9 +18,11 @@
  *            the groups, {open bin u64, tokens in it f64} x 3 of the zone, the
  *            groups' open bin u64, {tokens f64} x 12, {requests f32, bytes
  *            f32} x 60 by size, x 12 by group, tokens a request f64, {bytes
- *            in the open bin f64, covered f32, scored u32} x 3, chunk of
- *            clients' records..., 0 u32 | words of the pooled tables of all tracks,
- *            track..., 0 u64
+ *            in the open bin f64, covered f32, scored u32} x 3, classes,
+ *            chunk of clients' records..., 0 u32 | words of the pooled tables
+ *            of all tracks, track..., 0 u64
+ *   classes  open bin u64, {index u32, tokens in the bin, slow mean f32,
+ *            name 32}..., index 0, {name's hash, index u32, curve} x 8
  *   pack     len u32, bytes; a curve: len u32 and bytes as in memory, or 0
  *   track    client's tag u64, {open bin u32, tokens in it f32} x 3, words of
  *            its track
@@ -28,19 +30,21 @@
  *            word of 4 bytes, 1: it is not 0, and those words as in memory
  *   record   104 bytes, see prd_profile.c; long known clients come first
  *
- * A file of version 2 has none of `now`, open bins, sizes, tables and tracks,
- * and is still read: its clients begin new tracks.
+ * A file of version 3 has no `classes` in its outlook, one of version 2 none of
+ * `now`, open bins, sizes, tables and tracks either.  Both are still read: what
+ * they lack begins anew.
  *
  * Kept are clients with a closed block or hour, each with its bucket, so that
  * a restart hands out no fresh bursts.
  *
  * An age is counted from when the file was written, and the time between
  * then and loading is added.  The bins of a record of the outlook and of a
- * track are the writer's, whose time was `now`: they are ages just so.  With a sane clock that gives the stamps back;
- * a clock that has gone back since moves them with it.  The time in between
- * counts as any other without requests, but not without end: pooled
- * quantiles and anchors get at most a day's credit to move (so does growth,
- * see prd_envelope.c), and a client is not made idle for more than a week.
+ * track are the writer's, whose time was `now`: they are ages just so.  With
+ * a sane clock that gives the stamps back; a clock that has gone back since
+ * moves them with it.  The time in between counts as any other without
+ * requests, but not without end: pooled quantiles and anchors get at most a
+ * day's credit to move (so does growth, see prd_envelope.c), and a client is
+ * not made idle for more than a week.
  * The time learned for, which ends warm-up, stands still in between.
  *
  * A checksum makes no value trustworthy: those that are not finite are
@@ -55,7 +59,8 @@
 #include "prd_zone.h"
 
 
-#define PRD_PROFILE_VERSION  3
+#define PRD_PROFILE_VERSION  4
+#define PRD_PROFILE_CLASSLESS  3        /* the last without curves of classes */
 #define PRD_PROFILE_OLD      2          /* the oldest that is read */
 #define PRD_PROFILE_CHUNK    64
 #define PRD_PROFILE_NAME     256        /* bytes of the buffers for both */

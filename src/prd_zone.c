@@ -322,16 +322,53 @@ prd_zone_class(const prd_view_t *view, prd_str_t name)
             return i;
         }
 
-        if (was == 0
-            && (atomic_compare_exchange_strong_explicit(&classes[i], &was, h,
-                    memory_order_relaxed, memory_order_relaxed)
-                || was == h))
-        {
-            return i;
+        if (was == 0) {
+
+            if (atomic_compare_exchange_strong_explicit(&classes[i], &was, h,
+                    memory_order_relaxed, memory_order_relaxed))
+            {
+                prd_zone_name_class(view, i, name);
+                return i;
+            }
+
+            if (was == h) {
+                return i;
+            }
         }
     }
 
     return 1 + h % (PRD_CLASSES - 1);
+}
+
+
+void
+prd_zone_name_class(const prd_view_t *view, uint32_t class_, prd_str_t name)
+{
+    char    buf[PRD_CLASS_NAME];
+    size_t  i;
+
+    memset(buf, 0, sizeof(buf));
+
+    for (i = 0; i < name.len && i < sizeof(buf) - 1; i++) {
+        buf[i] = name.data[i] >= ' ' && name.data[i] <= '~'
+                 ? name.data[i] : '?';
+    }
+
+    prd_words_write(view->zone->class_name[class_ % PRD_CLASSES], buf,
+                    sizeof(buf));
+}
+
+
+void
+prd_zone_class_name(const prd_view_t *view, uint32_t class_,
+    char name[PRD_CLASS_NAME])
+{
+    uint64_t  buf[PRD_CLASS_NAME / sizeof(uint64_t)];
+
+    prd_words_read(buf, view->zone->class_name[class_ % PRD_CLASSES],
+                   sizeof(buf));
+    memcpy(name, buf, PRD_CLASS_NAME);
+    name[PRD_CLASS_NAME - 1] = '\0';
 }
 
 

@@ -20,10 +20,10 @@
 
 
 #define PRD_MAGIC      0x7072656431ull          /* "pred1" */
-#define PRD_LAYOUT     3                        /* of the shared memory */
+#define PRD_LAYOUT     4                        /* of the shared memory */
 
 #define PRD_WORKERS    64                       /* slots of own counters */
-#define PRD_CLASSES    256
+#define PRD_CLASS_NAME 32                       /* bytes, 0 at the end */
 #define PRD_DECISIONS  512                      /* ring of refusals, delays */
 #define PRD_SERIES     360                      /* bins of 10 s: an hour */
 #define PRD_SERIES_LONG  288                    /* of 300 s: a day */
@@ -166,6 +166,10 @@ typedef struct {
     _Alignas(64)
     _Atomic uint32_t  classes[PRD_CLASSES];
 
+    /* for show, written by who claimed it: what is printable, else a "?" */
+    _Alignas(64)
+    char              class_name[PRD_CLASSES][PRD_CLASS_NAME];
+
     _Alignas(64)
     prd_word_t        pool;
 
@@ -299,6 +303,15 @@ uint64_t prd_zone_clients(const prd_view_t *view);
 
 /* The index of a class by its name; "" is class 0. Workers and tool. */
 uint32_t prd_zone_class(const prd_view_t *view, prd_str_t name);
+
+/*
+ * What a class is called, as far as it is printable; "" where nobody has
+ * claimed it.  While it is being claimed the name may be in parts.
+ */
+void prd_zone_class_name(const prd_view_t *view, uint32_t class_,
+    char name[PRD_CLASS_NAME]);
+void prd_zone_name_class(const prd_view_t *view, uint32_t class_,
+    prd_str_t name);
 
 
 /* Sums one counter of all workers, by its offset in prd_worker_t. */

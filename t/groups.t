@@ -56,15 +56,17 @@ for my $day (map { $midnight - $_ * 86400 } reverse 0 .. 5) {
 
 @requests = sort { $a->[0] <=> $b->[0] } @requests;
 
+my %class = (power => 'api', batch => 'export', office => 'page');
+
 spew("$dir/log", join '', map {
-    sprintf qq(192.0.2.1 - - [%s +0000] "GET /?key=%s HTTP/1.1" 200 %d "-" )
+    sprintf qq(192.0.2.1 - - [%s +0000] "GET /?key=%s&class=%s HTTP/1.1" 200 %d "-" )
             . qq("-"\n), strftime('%d/%b/%Y:%H:%M:%S', gmtime $_->[0]),
-            $_->[1], 500 + draw() % 1000
+            $_->[1], $class{$_->[1] =~ s/\d+//r} // '', 500 + draw() % 1000
 } @requests);
 
 $t->conf(<<'END');
 worker_processes 2;
-predictive_zone $arg_key zone=one:1m rate=10r/s burst=20;
+predictive_zone $arg_key zone=one:1m rate=10r/s burst=20 class=$arg_class;
 predictive_state %%DIR%%/state/learned interval=1s;
 
 server {
@@ -174,6 +176,21 @@ my ($hour) = grep { $_->{bin_seconds} == 3600
 
 cmp_ok($hour->{forecasts}, '>', 500, 'forecasts that were scored');
 
+# classes by their names: the export is a nightly one
+
+my %classes = map { $_->{name} => $_ } @{ $outlook->{classes} };
+
+is(join(' ', sort keys %classes), 'api export page', 'classes');
+is((grep { @{ $_->{forecast} // [] } != 6 } values %classes), 0,
+   '... have curves');
+cmp_ok($classes{api}{mean_rps}, '>', 0, '... and means');
+
+my %named = map { $_->{name} => $_->{share} }
+            map { @{ $_->{class_mix}{classes} } }
+            grep { $_->{name} eq $group{batch7} } @groups;
+
+cmp_ok($named{export} // 0, '>', 0.9, 'what a group will ask for');
+
 # bytes: 500 to 1499 a response in the log
 
 my $size = $outlook->{response_size};
@@ -234,6 +251,8 @@ is((grep { !defined $_->{forecast} } @{ groups()->{groups} }), 0,
    'curves of groups');
 cmp_ok(abs($t->json('/api/zones/one')->{response_size}{mean_bytes} - 1000),
        '<', 200, 'bytes of a response');
+is(join(' ', sort map { $_->{name} } @{ $t->json('/api/zones/one')->{classes} }),
+   'api export page', 'classes');
 
 # and a reload with another size
 

@@ -434,10 +434,11 @@ round_trip(void)
                      + 8 + 4 + len + 4 * PRD_GROUPS
                      + 4 * (PRD_OUTLOOK_SPANS + PRD_GROUPS)
                      + sizeof(prd_aggregate_t) + OPEN
+                     + 8 + 2 * (12 + PRD_CLASS_NAME) + 12 * PRD_CLASS_CURVES
                      + 4 + PRD_OUTLOOK_PACKED + 4
                      + words(&a.outlook.outlook->tracks, sizeof(prd_tracks_t))
                      + 8 + 8, "size");
-    ok(memcmp(file.p, "PRDSTATE\3\0\0\0\1\0\0\0", 16) == 0, "header");
+    ok(memcmp(file.p, "PRDSTATE\4\0\0\0\1\0\0\0", 16) == 0, "header");
 
     f = profile(&file);
     is_int(prd_profile_read_head(&f, &head), PRD_OK, "head");
@@ -1482,12 +1483,14 @@ get32(const uint8_t *p)
 }
 
 
-/* Of a file of one zone with one class and three clients: where parts are. */
+/* Of a file of one zone with three clients: where parts are. */
+
+static unsigned  named;                    /* classes, beside that without */
 
 static size_t
 outlook_at(void)
 {
-    return CLASSES + 4 + 16 + 4 + 3 * 104 + 4;
+    return CLASSES + 16 * named + 4 + 16 + 4 + 3 * 104 + 4;
 }
 
 
@@ -1512,11 +1515,40 @@ open_at(const file_t *file)
 
 
 static size_t
+classes_at(const file_t *file)
+{
+    return open_at(file) + OPEN;
+}
+
+
+static size_t
+records_at(const file_t *file)
+{
+    size_t    at;
+    unsigned  i;
+
+    at = classes_at(file) + 8;
+
+    while (get32(file->p + at)) {
+        at += 12 + PRD_CLASS_NAME;
+    }
+
+    at += 12 + PRD_CLASS_NAME;
+
+    for (i = 0; i < PRD_CLASS_CURVES; i++) {
+        at += 12 + get32(file->p + at + 8);
+    }
+
+    return at;
+}
+
+
+static size_t
 tables_at(const file_t *file)
 {
     size_t  at;
 
-    at = open_at(file) + OPEN;
+    at = records_at(file);
 
     while (get32(file->p + at)) {
         at += 4 + get32(file->p + at) * PRD_OUTLOOK_PACKED;
@@ -1537,6 +1569,25 @@ settle(file_t *file)
 }
 
 
+static void
+cut_out(file_t *file, size_t at, size_t len)
+{
+    memmove(file->p + at, file->p + at + len, file->len - at - len);
+    file->len -= len;
+}
+
+
+/* As a writer of version 3 left it. */
+
+static void
+make_classless(file_t *file)
+{
+    cut_out(file, classes_at(file), records_at(file) - classes_at(file));
+    file->p[8] = 3;
+    settle(file);
+}
+
+
 /* As a writer of version 2 left it. */
 
 static void
@@ -1546,14 +1597,116 @@ make_old(file_t *file)
 
     at = tables_at(file);
     file->len = at + 8;
-    at = open_at(file);
-    memmove(file->p + at, file->p + at + OPEN, file->len - at - OPEN);
-    file->len -= OPEN;
-    at = outlook_at();
-    memmove(file->p + at, file->p + at + 8, file->len - at - 8);
-    file->len -= 8;
+    make_classless(file);
+    cut_out(file, open_at(file), OPEN);
+    cut_out(file, outlook_at(), 8);
     file->p[8] = 2;
     settle(file);
+}
+
+
+/* Request classes: their names, demand and curves. */
+
+static void
+classes(void)
+{
+    char            name[PRD_CLASS_NAME];
+    size_t          at, i, len;
+    file_t          file;
+    uint8_t        *keep;
+    uint32_t        seed, search, other, bin;
+    uint64_t        kept;
+    unsigned        insane;
+    prd_view_t      a, b;
+    prd_classes_t  *c, *d;
+
+    a = zone(zone_size(ZONE));
+    c = &a.outlook.outlook->classes;
+
+    for (i = 1; i <= 3; i++) {
+        client(&a, i * 1000, 20, 100, 10);
+    }
+
+    search = prd_zone_class(&a, str("search"));
+    other = prd_zone_class(&a, str("\x01\xff a name that is longer than 31"));
+
+    for (bin = 0; bin < 2 * 288; bin++) {
+        prd_class_turn(c, NOW_S + bin * 300 - 2 * 86400, a.zone->classes);
+        prd_class_add(c, search, 1000);
+        prd_class_add(c, other, 10);
+    }
+
+    ok(c->top[0].id && c->top[0].curve[0].quantile[0] > 900, "classes: known");
+
+    memset(&file, 0, sizeof(file_t));
+    is_int(save(&file, &a, 1), PRD_OK, "classes: written");
+
+    b = zone(zone_size(ZONE));
+    is_int(load(&file, &b, NOW_S, &kept), PRD_OK, "classes: loaded");
+    d = &b.outlook.outlook->classes;
+
+    ok(d->bin == c->bin && memcmp(d->sum, c->sum, sizeof(c->sum)) == 0
+       && memcmp(d->level, c->level, sizeof(c->level)) == 0, "demand");
+    ok(d->top[0].index == search && d->top[0].curve_bin == c->top[0].curve_bin
+       && memcmp(d->top[0].curve, c->top[0].curve, sizeof(c->top[0].curve))
+          == 0, "curves");
+    is_int(prd_zone_class(&b, str("search")), search, "indices");
+    prd_zone_class_name(&b, search, name);
+    is_str(name, strlen(name), "search", "names");
+    prd_zone_class_name(&b, other, name);
+    is_str(name, strlen(name), "?? a name that is longer than 3",
+           "... as far as they go");
+    end(&b);
+
+    b = zone(zone_size(2 * ZONE));
+    is_int(prd_profile_copy(&a, &b, &policy, NOW_S, NOW_MS), 3, "copied");
+    d = &b.outlook.outlook->classes;
+    prd_zone_class_name(&b, search, name);
+    ok(d->top[0].id == c->top[0].id && d->top[0].curve[0].quantile[0] > 900,
+       "... with curves");
+    is_str(name, strlen(name), "search", "... and names");
+    end(&b);
+
+    named = 2;
+    keep = malloc(file.len);
+    memcpy(keep, file.p, file.len);
+    len = file.len;
+
+    at = classes_at(&file);
+    insane = 0;
+    seed = 3;
+
+    for (i = 0; i < 3000; i++) {
+        seed = seed * 1664525 + 1013904223;
+        file.p[at + (seed >> 4) % (records_at(&file) - at)] =
+                                                     (uint8_t) (seed >> 24);
+        if (i % 10 == 9) {
+            b = zone(zone_size(ZONE));
+            (void) load(&file, &b, NOW_S, &kept);
+            d = &b.outlook.outlook->classes;
+            insane += !isfinite(d->top[0].curve[0].quantile[3])
+                      || !(d->sum[search] >= 0) || !(d->level[other] >= 0)
+                      || d->top[0].index >= PRD_CLASSES;
+            end(&b);
+            memcpy(file.p, keep, len);
+        }
+    }
+
+    is_int(insane, 0, "whatever the bytes, numbers are numbers");
+
+    file.len = len;
+    make_classless(&file);
+    is_int(verify(&file), PRD_OK, "version 3 is read");
+    b = zone(zone_size(ZONE));
+    is_int(load(&file, &b, NOW_S, &kept), PRD_OK, "... and loaded");
+    is_int(kept, 3, "... with its clients");
+    ok(b.outlook.outlook->classes.top[0].id == 0, "... its classes begin anew");
+    end(&b);
+    named = 0;
+
+    free(keep);
+    free(file.p);
+    end(&a);
 }
 
 
@@ -1758,6 +1911,7 @@ main(void)
     copy();
     refusals();
     life();
+    classes();
     tracks();
 
     return done_testing();
