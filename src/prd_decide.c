@@ -199,10 +199,15 @@ prd_decide_terms(prd_view_t *view, const prd_policy_t *policy,
         t->depth = (uint32_t) b;
         t->free = prd_max(t->free, t->depth);
 
-        /* the baseline of a request may be a variable: then min is too */
+        /*
+         * The baseline of a request may be a variable: then min is too.  And
+         * with floor=none only a habit is worth less than it: who has not had
+         * an hour yet has none, and is still a newcomer by rate.
+         */
 
-        t->rate = prd_max(t->rate, p->floor_none || !p->rate_var.len
-                                   ? 0 : ask->rate);
+        if (p->floor_none ? prd_env_trust(env) == 0 : p->rate_var.len != 0) {
+            t->rate = prd_max(t->rate, ask->rate);
+        }
 
     } else {
         t->rate = ask->rate;
@@ -512,6 +517,27 @@ prd_decide_prepare(prd_view_t *view, const prd_policy_t *policy,
 }
 
 
+/*
+ * What the client's own limit refused in this bin: the thread takes it with
+ * the demand.  A shortage, or another key's limit, says nothing of the client.
+ */
+
+static void
+prd_decide_bin_refused(prd_entry_t *e, uint32_t cost)
+{
+    uint64_t  counts, n;
+
+    counts = prd_load(&e->counts);
+
+    do {
+        n = prd_min((counts & UINT32_MAX) + cost, UINT32_MAX);
+
+    } while (!atomic_compare_exchange_weak_explicit(&e->counts, &counts,
+                 (counts & ~(uint64_t) UINT32_MAX) | n,
+                 memory_order_relaxed, memory_order_relaxed));
+}
+
+
 static __attribute__((noinline)) prd_rc_t
 prd_decide_refuse(prd_view_t *view, const prd_ask_t *ask,
     prd_answer_t *answer, prd_reason_e reason)
@@ -527,6 +553,14 @@ prd_decide_refuse(prd_view_t *view, const prd_ask_t *ask,
     atomic_fetch_add_explicit(&e->refused, 1, memory_order_relaxed);
 
     if (answer->backlog) {
+
+        if (answer->terms.m >= PRD_ONE_Q16
+            && (answer->reason == PRD_REASON_QUOTA
+                || answer->reason == PRD_REASON_ABOVE_FORECAST))
+        {
+            prd_decide_bin_refused(e, answer->cost);
+        }
+
         prd_decide_bin(view, answer->slot, 0, answer->backlog);
     }
 
@@ -1026,12 +1060,17 @@ prd_settle(prd_view_t *view, const prd_policy_t *policy,
 
 
 void
-prd_sized(prd_view_t *view, const prd_answer_t *answer, uint64_t bytes)
+prd_sized(prd_view_t *view, const prd_policy_t *policy,
+    const prd_answer_t *answer, uint64_t bytes)
 {
     unsigned           group;
     uint64_t           was;
     prd_entry_t       *e;
     _Atomic uint64_t  *p;
+
+    if (policy->params.learn == PRD_LEARN_OFF) {
+        return;
+    }
 
     p = &view->worker->size[prd_size_class(bytes)];
     was = atomic_load_explicit(p, memory_order_relaxed);

@@ -95,9 +95,11 @@ void prd_settle(prd_view_t *view, const prd_policy_t *policy,
 
 /*
  * A request that was admitted had a response of so many bytes.  An addition
- * to a word of this worker, for one in eight a second one to its group's.
+ * to a word of this worker, for one in eight a second one to its group's;
+ * nothing where nothing is learned.
  */
-void prd_sized(prd_view_t *view, const prd_answer_t *answer, uint64_t bytes);
+void prd_sized(prd_view_t *view, const prd_policy_t *policy,
+    const prd_answer_t *answer, uint64_t bytes);
 
 /* The backend answered 401 or 403: the request teaches nothing. */
 void prd_unlearn(prd_view_t *view, const prd_ask_t *ask,

@@ -25,6 +25,7 @@
 #define PRD_Z_FIRST        2.0f       /* the first one after warm-up */
 #define PRD_GROWTH_H       24.0       /* hours in which an envelope doubles */
 #define PRD_GAIN_LEAST     0.01f
+#define PRD_GAIN_MISSED    0.05f      /* of sigma: as in its 15th block */
 #define PRD_SIGMA_LEAST    0.3f
 #define PRD_PRIOR_GAIN     0.005
 #define PRD_PRIOR_BLOCKS   8          /* a client's first ones make the prior */
@@ -321,15 +322,18 @@ prd_learned_sane(float n)
 }
 
 
-/* Mean and spread of y, with gains that fall as 1/n. */
+/*
+ * Mean and spread of y, with gains that fall as 1/n; that of the spread is
+ * `least` at least.
+ */
 
 static void
-prd_learned_ewma(float *mu, float *sigma, float y, unsigned n)
+prd_learned_ewma(float *mu, float *sigma, float y, unsigned n, float least)
 {
     float  e, a, b;
 
     a = prd_max(1.0f / (float) (n + 3), PRD_GAIN_LEAST);
-    b = prd_max(1.0f / (float) (n + 5), PRD_GAIN_LEAST);
+    b = prd_max(1.0f / (float) (n + 5), least);
     e = y - *mu;
 
     *mu += a * e;
@@ -371,7 +375,7 @@ int
 prd_learned_block(prd_learned_t *l, prd_pooled_t *p,
     const prd_envelope_terms_t *t, double peak, int vote, double now_s)
 {
-    int       missed;
+    int       missed, above;
     float     y, b, most;
     unsigned  age;
 
@@ -385,8 +389,10 @@ prd_learned_block(prd_learned_t *l, prd_pooled_t *p,
 
     p->closed[age]++;
     p->bounded[age] += missed;
-    p->missed[age] += y > prd_max(l->mu + l->sigma * p->depth[age].z,
-                                  log2f((float) (2 * p->cost))) + 1e-4f;
+
+    above = y > prd_max(l->mu + l->sigma * p->depth[age].z,
+                        log2f((float) (2 * p->cost))) + 1e-4f;
+    p->missed[age] += above;
 
     if (vote) {
         prd_scores_vote(&p->depth[age], prd_scores_from(p->depth, age),
@@ -404,7 +410,15 @@ prd_learned_block(prd_learned_t *l, prd_pooled_t *p,
         y = prd_min(y, most);
     }
 
-    prd_learned_ewma(&l->mu, &l->sigma, y, l->blocks);
+    /*
+     * One block in a thousand is missed if all are alike.  Where a quiet
+     * client begins something new its misses come in rows, each block a
+     * little above the last one, until a spread that fades over 100 blocks has
+     * followed: a miss is news, and counts for more.
+     */
+
+    prd_learned_ewma(&l->mu, &l->sigma, y, l->blocks,
+                     above ? PRD_GAIN_MISSED : PRD_GAIN_LEAST);
 
     if (l->blocks < UINT16_MAX) {
         l->blocks++;
@@ -443,7 +457,7 @@ void
 prd_learned_hour(prd_learned_t *l, prd_pooled_t *p,
     const prd_envelope_terms_t *t, int vote, double now_s)
 {
-    float     y, most;
+    float     y, most, habit, allowed;
     unsigned  age, hours;
 
     (void) prd_learned_hour_end(l, (uint16_t) (l->epoch + 1));
@@ -451,6 +465,13 @@ prd_learned_hour(prd_learned_t *l, prd_pooled_t *p,
     hours = l->hours - 1u;
     age = prd_age(hours);
     y = log2f(prd_learned_sane(l->count));
+
+    /* what the rate allowed in the hour, as it was at its beginning */
+
+    habit = l->mu_rate + l->sigma_rate * p->rate[age].z;
+    allowed = prd_min(habit, log2f(prd_learned_sane(l->cap_rate
+                                                    * PRD_EPOCH_S)))
+              - (float) (1 / PRD_GROWTH_H);
 
     if (vote) {
         prd_scores_vote(&p->rate[age], prd_scores_from(p->rate, age),
@@ -469,10 +490,21 @@ prd_learned_hour(prd_learned_t *l, prd_pooled_t *p,
         y = prd_min(y, most);
     }
 
-    prd_learned_ewma(&l->mu_rate, &l->sigma_rate, y, hours);
+    /*
+     * Censored: what was admitted of a demand that was refused in part is no
+     * measure of it.  Taken as one it would lower the rate, and the next batch
+     * would be refused more, and so on.  Nor is it taken for more than it is,
+     * or refusals would be a cheap way to grow.
+     */
+
+    if (!l->limited || y > allowed) {
+        prd_learned_ewma(&l->mu_rate, &l->sigma_rate, y, hours,
+                         PRD_GAIN_LEAST);
+    }
 
     l->count = 0;
     l->counted = 0;
+    l->limited = 0;
 
     prd_learned_rate(l, p, t, 1, now_s);
 }

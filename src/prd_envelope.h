@@ -112,7 +112,9 @@ typedef struct {
     uint16_t  blocks;                 /* closed active blocks, saturates */
     uint16_t  hours;                  /* closed active hours, saturates */
     uint16_t  generation;             /* of the client it belongs to */
-    uint8_t   counted;                /* 1: hours has the open count's */
+    uint8_t   counted:1;              /* hours has the open count's */
+    uint8_t   limited:1;              /* refused beyond it in count's hour */
+    uint8_t   held:1;                 /* wanted more than the baseline */
     uint8_t   run;                    /* short bins active in a row, */
                                       /* saturates */
 } prd_learned_t;
@@ -186,7 +188,11 @@ int prd_learned_block(prd_learned_t *l, prd_pooled_t *p,
  */
 prd_rc_t prd_learned_hour_end(prd_learned_t *l, uint16_t epoch);
 
-/* Closes an hour with l->count > 0 tokens admitted in it. */
+/*
+ * Closes an hour with l->count > 0 tokens admitted in it.  One in which more
+ * was refused (l->limited) says that at least so much is needed: it teaches
+ * only what is above the habit.
+ */
 void prd_learned_hour(prd_learned_t *l, prd_pooled_t *p,
     const prd_envelope_terms_t *t, int vote, double now_s);
 

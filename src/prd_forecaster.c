@@ -275,11 +275,43 @@ prd_forecaster_surge(prd_view_t *view, const prd_policy_t *policy,
 }
 
 
+/*
+ * A block in which `wanted` tokens came and some were refused: by a limit
+ * that was the baseline, or more, and was wanted all through the block?  Then
+ * the client is known for no less than the baseline, also where it is worth
+ * its own habit alone (floor=none): learning from what was admitted must not
+ * take that from it.
+ */
+
+static void
+prd_forecaster_hold_to(prd_learned_t *l, const prd_view_t *view,
+    const prd_policy_t *policy, uint64_t env, double wanted)
+{
+    double  rate;
+
+    rate = (double) policy->params.rate;
+
+    if (rate == 0 || wanted * PRD_RATE_ONE < rate * PRD_BIN_S) {
+        return;
+    }
+
+    if (policy->params.learn == PRD_LEARN_ON
+        && atomic_load_explicit(&view->zone->warm, memory_order_relaxed)
+        && prd_env_trust(env)
+        && prd_env_rate_code(env) < prd_env_encode(policy->params.rate))
+    {
+        return;
+    }
+
+    l->held = 1;
+}
+
+
 void
 prd_forecaster_publish(prd_view_t *view, const prd_policy_t *policy,
     uint32_t slot)
 {
-    double          unit;
+    double          unit, rate;
     uint64_t        env, next;
     prd_entry_t    *e;
     prd_learned_t  *l;
@@ -287,6 +319,11 @@ prd_forecaster_publish(prd_view_t *view, const prd_policy_t *policy,
     e = &view->table.entries[slot];
     l = &view->learned[slot];
     unit = policy->unit;
+    rate = l->rate * 1e9;
+
+    if (l->held && policy->params.floor_none) {
+        rate = prd_max(rate, (double) policy->params.rate);
+    }
 
     env = atomic_load_explicit(&e->envelope, memory_order_relaxed);
 
@@ -295,7 +332,7 @@ prd_forecaster_publish(prd_view_t *view, const prd_policy_t *policy,
     }
 
     next = prd_env(l->generation, prd_learned_trust(l, &view->zone->pooled),
-                   prd_env_encode((uint64_t) prd_min(l->rate * 1e9, 1e18)),
+                   prd_env_encode((uint64_t) prd_min(rate, 1e18)),
                    prd_max(prd_env_encode((uint64_t) prd_min(l->depth * unit,
                                                              4e9)), 1));
 
@@ -671,7 +708,7 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
 {
     int                 missed, vote;
     float               depth, mu;
-    double              count, peak, denied, unit, cost;
+    double              count, peak, denied, unit, cost, limited;
     uint16_t            epoch;
     uint32_t            n, refused, requests;
     uint64_t            tag, env, demand, counts;
@@ -688,6 +725,8 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
     l = &view->learned[slot];
     unit = policy->unit;
     requests = 0;
+    limited = 0;
+    counts = 0;
 
     tag = atomic_load_explicit(&view->table.tags[slot], memory_order_acquire);
 
@@ -716,9 +755,13 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
                          end_s - PRD_BIN_S);
     }
 
-    if (policy->charged) {
+    if (atomic_load_explicit(&e->counts, memory_order_relaxed)) {
         counts = atomic_exchange_explicit(&e->counts, 0,
                                           memory_order_relaxed);
+        limited = (double) (uint32_t) counts / unit;
+    }
+
+    if (policy->charged) {
         n = requests = (uint32_t) (counts >> 32);
         cost = count;
 
@@ -794,6 +837,11 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
         }
 
         l->count = prd_min(l->count + (float) count, 1e13f);
+
+        if (limited > 0) {
+            l->limited = 1;
+            prd_forecaster_hold_to(l, view, policy, env, count + limited);
+        }
 
         if (missed) {
             miss.tag = tag;

@@ -8,7 +8,7 @@
  *   the demand's | refused u32 | hold u32 | parent u32 | mu, sigma, mu_rate,
  *   sigma_rate, depth, rate, cap_depth, cap_rate, count, level, near f32 |
  *   ages in s u32 of depth, rate, the hour's begin, the near bin's begin |
- *   blocks, hours, counted, spare u16
+ *   blocks, hours, flags, spare u16
  *
  * prd_profile.c needs the forecaster for one thing only: to publish a loaded
  * envelope exactly as the thread would.
@@ -28,6 +28,11 @@
 #define PRD_PROFILE_SCORES   ((PRD_CELLS + 1) * 4 + 8)
 #define PRD_PROFILE_POOLED   (3 * PRD_AGES * PRD_PROFILE_SCORES               \
                               + (11 + 3 * PRD_AGES + PRD_PROFILE_ZONE) * 8)
+
+/* flags of a record */
+#define PRD_PROFILE_COUNTED  0x01
+#define PRD_PROFILE_LIMITED  0x02
+#define PRD_PROFILE_HELD     0x04
 
 #define PRD_PROFILE_DAY_S    86400.0
 #define PRD_PROFILE_WEEK_MS  (7 * 86400000u)
@@ -613,7 +618,8 @@ prd_profile_put_record(uint8_t **p, const prd_record_t *r,
 
     prd_pack16(p, l->blocks);
     prd_pack16(p, l->hours);
-    prd_pack16(p, l->counted != 0);
+    prd_pack16(p, l->counted | (l->limited ? PRD_PROFILE_LIMITED : 0)
+                  | (l->held ? PRD_PROFILE_HELD : 0));
     prd_pack16(p, 0);
 }
 
@@ -656,7 +662,7 @@ prd_profile_get_record(const uint8_t **p, prd_record_t *r,
     const prd_view_t *view, const prd_policy_t *policy, uint32_t unit,
     uint64_t base_s, uint64_t gone_s)
 {
-    uint32_t        to;
+    uint32_t        to, flags;
     uint64_t        at;
     prd_learned_t  *l;
 
@@ -697,7 +703,11 @@ prd_profile_get_record(const uint8_t **p, prd_record_t *r,
 
     l->blocks = prd_unpack16(p);
     l->hours = prd_unpack16(p);
-    l->counted = prd_unpack16(p) != 0;
+
+    flags = prd_unpack16(p);
+    l->counted = (flags & PRD_PROFILE_COUNTED) != 0;
+    l->limited = (flags & PRD_PROFILE_LIMITED) != 0;
+    l->held = (flags & PRD_PROFILE_HELD) != 0;
     (void) prd_unpack16(p);
 
     if (r->tag == PRD_TAG_FREE || prd_tag_is_claim(r->tag)) {

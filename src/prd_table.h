@@ -59,8 +59,10 @@ typedef struct {
                                       /* without limit: the demand */
     prd_word_t        demand;         /* u32 admitted cost | u32 peak backlog */
                                       /* in this bin */
-    prd_word_t        counts;         /* u32 admitted | u32 refused requests */
-                                      /* in this bin */
+    prd_word_t        counts;         /* u32 admitted requests | u32 cost */
+                                      /* that its own limit refused, in */
+                                      /* this bin; not in a zone with a */
+                                      /* store */
     _Atomic uint32_t  refused;        /* since the slot was claimed */
     _Atomic uint32_t  hold;           /* mean charge, level units; 0 unknown */
     _Atomic uint32_t  parent;         /* part of the newcomer key's hash */

@@ -108,6 +108,13 @@ sub state_of {
         $pack->() for 1 .. 3 + 12;
         $at += 152 + 480 + 96 + 8 + 48;
 
+        # classes: the open bin, their names, curves of some
+
+        $at += 8;
+        $at += 44 while unpack "x$at V", $bytes;
+        $at += 44;
+        ($at += 8, $pack->()) for 1 .. 8;
+
         while (my $n = unpack "x$at V", $bytes) {
             $at += 4 + 68 * $n;
         }

@@ -625,7 +625,8 @@ rpl_replay_give(void *data, rpl_request_t *q, size_t n)
             }
 
             if (q->bytes) {
-                prd_sized(&r->zone.view, &a, prd_env_decode(q->bytes));
+                prd_sized(&r->zone.view, &r->policy, &a,
+                          prd_env_decode(q->bytes));
             }
 
             if (q->status == 401 || q->status == 403) {

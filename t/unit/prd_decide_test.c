@@ -1342,7 +1342,7 @@ sizes(void)
     sum = 0;
 
     for (i = 0; i < 8000; i++) {
-        prd_sized(&v, &a, 1000 + i % 3);
+        prd_sized(&v, &policy, &a, 1000 + i % 3);
         sum += 1000 + i % 3;
     }
 
@@ -1368,13 +1368,26 @@ sizes(void)
     skipped = atomic_load(&v.worker->group_size[group]);
 
     for (i = 0; i < 10; i++) {
-        prd_sized(&v, &a, UINT64_MAX);
+        prd_sized(&v, &policy, &a, UINT64_MAX);
     }
 
     is_int(atomic_load(&v.worker->group_size[group]), skipped,
            "sizes: the overflow is of no group");
     is_int(atomic_load(&v.worker->size[PRD_SIZES - 1]) >> 40, 10,
            "sizes: the greatest");
+
+    free(v.zone);
+
+    /* a plain limit pays for no forecast */
+
+    lab_policy(&policy, "rate=100r/s burst=50 learn=off");
+    v = lab_zone(&policy, 100, LAB_S, LAB_MS);
+    ask = lab_ask(&policy, 42, LAB_MS);
+    a = decide(&v, &policy, &ask);
+    prd_sized(&v, &policy, &a, 1000);
+
+    is_int(atomic_load(&v.worker->size[prd_size_class(1000)]), 0,
+           "sizes: not counted with learn=off");
 
     free(v.zone);
 }

@@ -753,6 +753,156 @@ ended_hour(void)
 }
 
 
+/*
+ * The same of a client that goes on through the full hour: its near forecast
+ * is worked out before the hour is closed, a moment later, and until then the
+ * count holds, or each full hour would be a further step of growth.
+ */
+
+static void
+through_the_hour(void)
+{
+    float          through, idle;
+    double         now;
+    prd_pooled_t   p;
+    prd_learned_t  l, was;
+
+    prd_pooled_init(&p, &cold);
+    prd_pooled_newcomer(&p, &cold, (double) LAB_S);
+    prd_learned_init(&l, &p, 0, (double) LAB_S);
+
+    l.hours = 20;
+    l.mu_rate = 8;
+    l.sigma_rate = 0.1f;
+    l.cap_rate = l.rate = 100;
+
+    /* the first block of an hour closes the last horizon of the one before */
+
+    now = ceil((double) LAB_S / 3600) * 3600 + PRD_BIN_S;
+    l.epoch = (uint16_t) (uint64_t) (now / 3600 - 1);
+    l.near_bin = (uint16_t) (uint64_t) ((now - 3600) / warm.horizon_s + 11);
+    l.near = 150;
+    l.level = 0.5f;                           /* 150 in a horizon */
+    l.run = 100;
+    l.count = 5000;
+    (void) prd_learned_hour_end(&l, (uint16_t) (l.epoch + 1));
+    was = l;
+
+    prd_learned_near(&l, &p, &warm, 1, 0, now);
+    through = l.rate;
+
+    /* the one before that it was not there: it came back to an idle hour */
+
+    l = was;
+    l.near_bin--;
+    prd_learned_near(&l, &p, &warm, 1, 0, now);
+    idle = l.rate;
+
+    ok(through < 0.4, "who goes on through the hour waits for its end: "
+       "%.3f r/s", through);
+    ok(idle > 0.4, "who paused does not: %.3f r/s", idle);
+}
+
+
+/*
+ * A client that was quiet for long and begins something new: its backlog
+ * grows from block to block.  The depth has to catch up with it.
+ */
+
+static void
+surge(void)
+{
+    int            i;
+    double         now, missed;
+    prd_pooled_t   p;
+    prd_learned_t  l;
+
+    prd_pooled_init(&p, &cold);
+    prd_pooled_newcomer(&p, &cold, (double) LAB_S);
+    prd_learned_init(&l, &p, 0, (double) LAB_S);
+    now = (double) LAB_S;
+
+    for (i = 0; i < 500; i++) {
+        prd_learned_block(&l, &p, &cold, 1, 0, now += 10);
+    }
+
+    l.cap_depth = 1e6f;
+    p.depth[5].z = 4;                         /* as where most are steady */
+    missed = p.missed[5];
+
+    for (i = 1; i <= 60; i++) {
+        prd_learned_block(&l, &p, &warm, 3 * i, 0, now += 10);
+    }
+
+    missed = p.missed[5] - missed;
+
+    ok(missed > 0 && missed < 12, "%.0f blocks in a row of %d are above the"
+       " depth when a quiet client's demand rises", missed, 60);
+}
+
+
+/*
+ * What was refused is not known: an hour or a block in which the limit was
+ * reached never lowers what it was learned to be, nor does a limited hour with
+ * little in it raise it.
+ */
+
+static void
+limited(void)
+{
+    int            i, lower, higher, depths;
+    double         now, was, habit;
+    prd_pooled_t   p;
+    prd_learned_t  l, twin;
+
+    prd_pooled_init(&p, &cold);
+    prd_pooled_newcomer(&p, &cold, (double) LAB_S);
+    lower = higher = depths = 0;
+
+    for (i = 0; i < 20000; i++) {
+        prd_learned_init(&l, &p, 0, (double) LAB_S);
+        now = (double) LAB_S + 3600;
+
+        l.mu_rate = (float) (14 * lab_uniform());
+        l.sigma_rate = (float) (0.3 + 2 * lab_uniform());
+        l.hours = (uint16_t) lab_magnitude(500);
+        habit = exp2(l.mu_rate
+                     + l.sigma_rate * p.rate[prd_age(l.hours)].z);
+        l.rate = l.cap_rate = (float) (habit / 3600);
+
+        was = l.rate;
+        l.count = (float) lab_magnitude(1000000);
+        l.limited = 1;
+        twin = l;
+        prd_learned_hour(&l, &p, &warm, 0, now);
+
+        /* the class of its age may have become another: a smaller tail */
+
+        if (prd_age(l.hours - 1) == prd_age(l.hours)) {
+            lower += l.rate < was * 0.999;
+            higher += twin.count < habit * 0.97 && l.rate > was * 1.001;
+        }
+
+        lower += l.limited || l.count != 0;
+
+        l.mu = (float) (10 * lab_uniform());
+        l.sigma = (float) (0.3 + 2 * lab_uniform());
+        l.blocks = (uint16_t) (500 + lab_below(1000));
+        l.depth = exp2f(l.mu + l.sigma * p.depth[5].z);
+        l.cap_depth = l.depth = (float) (l.depth / (double) lab_magnitude(50));
+
+        was = l.depth;
+        prd_learned_block(&l, &p, &warm, was * (1.001 + lab_uniform()), 0,
+                          now);
+        depths += l.depth < was * 0.999 && was > 2;
+    }
+
+    is_int(lower, 0, "a limited hour never lowers the rate");
+    is_int(higher, 0, "nor raises it, unless the rate was used up");
+    is_int(depths, 0, "a block above the depth never lowers it");
+}
+
+
 int
 main(void)
 {
@@ -778,6 +928,9 @@ main(void)
     clock_back();
     near();
     ended_hour();
+    through_the_hour();
+    surge();
+    limited();
 
     return done_testing();
 }

@@ -1123,6 +1123,111 @@ long_points(void)
 }
 
 
+/*
+ * Five nights with a batch of ten times the baseline for some minutes, by a
+ * client that does little by day; `other` ones do their own.  Refusals teach
+ * nobody less: each night it gets what limit_req would give it.
+ */
+
+static void
+batches(const char *words, unsigned minutes, const char *name)
+{
+    int           ours, theirs;
+    unsigned      night, bin, i, n, short_;
+    int64_t       excess;
+    lab_limit_t   plain;
+    prd_answer_t  a;
+
+    begin(words, 100);
+    memset(&plain, 0, sizeof(lab_limit_t));
+    plain.rate = 1000;
+    plain.burst = (int64_t) rig.policy.params.burst * 1000;
+    short_ = 0;
+    after(0);
+
+    for (night = 0; night < 5; night++) {
+        ours = theirs = 0;
+
+        for (bin = 0; bin < 8640; bin++) {
+
+            if (bin < minutes * 6) {
+                n = 100;
+
+            } else {
+                n = lab_below(45) == 0;
+            }
+
+            for (i = 0; i < n; i++) {
+                rig.now_ms += 10000 / n;
+                a = request(7, 0, 0);
+                ours += a.verdict != PRD_REJECTED;
+                theirs += lab_limit(&plain, rig.now_ms, &excess) != LAB_BUSY;
+            }
+
+            rig.now_ms -= n * (n ? 10000 / n : 0);
+
+            for (i = 0; i < 8; i++) {
+                if (lab_below(20 + 10 * i) == 0) {
+                    (void) request(100 + i, 0, 0);
+                }
+            }
+
+            after(10);
+        }
+
+        /* the drain of a millisecond is rounded differently */
+
+        short_ += ours < theirs - 2;
+        printf("# night %u: %d, limit_req %d\n", night, ours, theirs);
+    }
+
+    is_int(short_, 0, "%s: %u minutes, never less than limit_req", name,
+           minutes);
+    end();
+}
+
+
+/* Who never wants more than its habit is worth no more than it. */
+
+static void
+light(void)
+{
+    unsigned       bin, i;
+    prd_answer_t   a;
+
+    begin("rate=1r/s burst=0 borrow=off floor=none", 100);
+    after(0);
+
+    for (bin = 0; bin < 3 * 8640; bin++) {
+        if (lab_below(45) == 0) {
+            (void) request(7, 0, 0);
+        }
+
+        after(10);
+    }
+
+    a = request(7, 0, 0);
+    ok(!learned(7)->held && a.terms.learned && a.terms.rate < 100000000,
+       "a light client's rate is its own: %.4f r/s",
+       (double) a.terms.rate / 1e9);
+
+    /* stolen: what it is offered then does not make it worth more */
+
+    for (bin = 0; bin < 360; bin++) {
+        for (i = 0; i < 100; i++) {
+            a = request(7, 0, 0);
+        }
+
+        after(10);
+    }
+
+    ok(!learned(7)->held && a.terms.rate < 200000000,
+       "also when it is stolen: %.4f r/s", (double) a.terms.rate / 1e9);
+
+    end();
+}
+
+
 int
 main(void)
 {
@@ -1147,6 +1252,12 @@ main(void)
     idle();
     charges();
     long_points();
+
+    batches("rate=1r/s borrow=off floor=none", 5, "strict");
+    batches("rate=1r/s borrow=off floor=none", 30, "strict");
+    batches("rate=1r/s burst=20 floor=none warmup=0", 60, "no warm-up");
+    batches("rate=1r/s", 30, "floor");
+    light();
 
     return done_testing();
 }

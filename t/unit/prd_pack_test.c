@@ -47,6 +47,7 @@ record(void)
     l.blocks = 77;
     l.hours = 9;
     l.counted = 1;
+    l.held = 1;
     l.run = 3;
     l.generation = 55;
 
@@ -88,6 +89,7 @@ test_round(void)
     is_int(r.blocks, 77, "blocks");
     is_int(r.hours, 9, "hours");
     is_int(r.counted, 1, "counted");
+    ok(r.held && !r.limited, "held to the baseline");
     is_int(r.run, 3, "run");
     is_int(r.generation, 0, "no slot's generation");
 

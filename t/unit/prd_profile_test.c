@@ -170,6 +170,7 @@ client(prd_view_t *view, uint64_t tag, unsigned hours, uint32_t level,
     l->blocks = (uint16_t) (hours * 4 + 1);
     l->hours = (uint16_t) hours;
     l->counted = 1;
+    l->held = 1;
 
     prd_forecaster_publish(view, &policy, slot);
 
