@@ -225,6 +225,8 @@ SAN_ENV      = PRD_SANITIZE=1 \
                ASAN_OPTIONS=halt_on_error=1:abort_on_error=0:exitcode=99:$\
                detect_stack_use_after_return=1:strict_string_checks=1:$\
                detect_leaks=1:detect_odr_violation=0 \
+               LSAN_OPTIONS=suppressions=$(CURDIR)/t/lsan.supp:$\
+                            print_suppressions=0 \
                UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1:exitcode=99 \
                TSAN_OPTIONS=halt_on_error=1:exitcode=99
 

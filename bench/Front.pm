@@ -24,7 +24,8 @@ $SIG{PIPE} = 'IGNORE';
 
 
 # Front->new(workers => 1, affinity => '01', module => 1, http => '...',
-#            server => '...'); dies with what nginx said if it does not start
+#            server => '...', env => {...}); dies with what nginx said if it
+# does not start
 
 sub new {
     my ($class, %opt) = @_;
@@ -42,13 +43,15 @@ sub new {
                qw(client_body proxy fastcgi uwsgi scgi);
     my $load = $opt{module} ? "load_module $MODULE;" : '';
     my $user = $> == 0 ? 'user root;' : '';
+    my %env = %{ $opt{env} || {} };
+    my $env = join ' ', map { "env $_;" } sort keys %env;
     my $affinity = $opt{affinity} ? "worker_cpu_affinity $opt{affinity};"
                                   : '';
 
     open my $f, '>', "$self->{dir}/nginx.conf" or die "nginx.conf: $!\n";
     print $f <<"END";
 $load
-daemon off; $user $affinity
+daemon off; $user $affinity $env
 worker_processes @{[$opt{workers} || 1]};
 pid $self->{dir}/pid;
 error_log $self->{dir}/error.log warn;
@@ -56,6 +59,7 @@ events { worker_connections 4096; }
 http {
     access_log off; $temp
     keepalive_requests 1000000000; keepalive_timeout 600s;
+    client_header_timeout 600s;
     @{[$opt{http} // '']}
     server {
         listen 127.0.0.1:$self->{port} reuseport;
@@ -69,6 +73,7 @@ END
 
     if ($self->{master} == 0) {
         open STDERR, '>', "$self->{dir}/stderr";
+        @ENV{keys %env} = values %env;
         exec $NGINX, '-p', "$self->{dir}/", '-c', "$self->{dir}/nginx.conf",
              '-e', "$self->{dir}/error.log" or exit 127;
     }

@@ -4,8 +4,8 @@
  * every bin, CPU seconds of one round.  An hour ends inside, and with it a
  * horizon of 5 minutes.  Usage: closing_bench [clients] [bins]
  *
- * Bound: 0.2 us a client in the mean (design.md, section 4: a million in
- * 0.2 s), which is for an idle machine: printed, not enforced.
+ * Bound: 0.2 us a client in the mean, a million in 0.2 s, which is for an
+ * idle machine: printed, not enforced.
  */
 
 

@@ -20,13 +20,10 @@
 
 #define _GNU_SOURCE                      /* epoll_pwait2() */
 
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <netinet/tcp.h>
 #include <sys/epoll.h>
-#include <unistd.h>
 
-#include "bench.h"
+#include "client.h"
 
 
 #define EXACT_PORTS    16
@@ -58,30 +55,6 @@ static double              exact_share[EXACT_KEYS + 1];    /* cumulative */
 
 static const double        exact_windows[] = { 1, 2, 5, 10, 20, 30, 60 };
 #define EXACT_WINDOWS  (sizeof(exact_windows) / sizeof(double))
-
-
-static int
-exact_connect(int port)
-{
-    int                 fd, on;
-    struct sockaddr_in  sin;
-
-    memset(&sin, 0, sizeof(sin));
-    sin.sin_family = AF_INET;
-    sin.sin_port = htons((uint16_t) port);
-    sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-
-    fd = socket(AF_INET, SOCK_STREAM, 0);
-
-    if (fd == -1 || connect(fd, (struct sockaddr *) &sin, sizeof(sin)) != 0) {
-        bench_die("cannot connect");
-    }
-
-    on = 1;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-
-    return fd;
-}
 
 
 static void
@@ -308,7 +281,7 @@ main(int argc, char **argv)
     for (p = 0; p < ports; p++) {
         for (k = 0; k < EXACT_PER; k++) {
             c = &exact_c[p * EXACT_PER + k];
-            c->fd = exact_connect(atoi(argv[8 + p]));
+            c->fd = client_connect(atoi(argv[8 + p]));
             c->port = p;
             c->event = UINT32_MAX;
 

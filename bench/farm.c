@@ -8,8 +8,8 @@
  * Three floods: on one path where class= tells paths apart; on all paths as
  * honest requests are spread, so that class= is no help; and without class=.
  *
- * Bound: aging buys at most twice the damage of fresh keys (design.md,
- * section 7), and nothing where the fresh keys do less than 0.1 %.
+ * Bound: aging buys at most twice the damage of fresh keys, and
+ * nothing where the fresh keys do less than 0.1 %.
  *
  * Usage: farm [trace [floods]]   seconds TAB client TAB class..., several
  *                                days, .gz

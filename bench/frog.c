@@ -6,7 +6,7 @@
  *
  * Bounds: what the growth limits let through, twice the envelope in 24 h from
  * what it was allowed to be when the key was stolen; and the total of the
- * prototype (algorithm.md).  Usage: frog [honest clients]
+ * prototype (src/README.md).  Usage: frog [honest clients]
  */
 
 

@@ -1,10 +1,14 @@
 #!/usr/bin/perl
 
+# gateways.pl DIR-of-programs [-c] [lease|strict [seconds [rate [burst
+#                             [gateways]]]]]
+#
 # How exact is one limit of several gateways over one Redis?  Four nginx of
 # two workers each; demand of eight times the limit, steady and bursty, keys
 # alike and skewed; exact.c holds what was admitted against an ideal bucket.
-# Usage: gateways.pl DIR-of-programs [lease|strict [seconds [rate [burst
-#                    [gateways]]]]]
+# With 60 seconds and more it looks at windows of up to a minute.
+#
+# -c: no two gateways agree on the time, by up to two hours (libfaketime).
 #
 # Targets: in no window of 1 to 60 s more than burst + rate x window + the
 # bound that the gateways state (strict: 0), at least 97 % used.
@@ -16,15 +20,33 @@ use FindBin;
 use lib $FindBin::Bin;
 use Front qw(request);
 use File::Temp ();
+use Getopt::Std;
 use IO::Socket::INET;
 use Time::HiRes qw(sleep);
+use Time::Piece ();
 
-my ($bin, $sync, $seconds, $rate, $burst, $gateways) = @ARGV;
+my $bin = shift @ARGV;
+my %opt;
+
+getopts('c', \%opt) && $bin
+    or die "gateways.pl DIR [-c] [lease|strict [seconds [rate [burst"
+           . " [gateways]]]]]\n";
+
+my ($sync, $seconds, $rate, $burst, $gateways) = @ARGV;
 $sync ||= 'lease';
 $seconds ||= 20;
 $rate ||= 20;
 $burst //= 20;
 $gateways ||= 4;
+
+# seconds that a gateway's clock is fast
+my @fast = map { $opt{c} ? (0, 3600, -3600, 1800)[$_ % 4] : 0 }
+           0 .. $gateways - 1;
+
+my ($faketime) = glob '/usr/lib/*/faketime/libfaketimeMT.so.1';
+
+die "no libfaketime: tools/setup bench installs it\n"
+    if $opt{c} && !$faketime;
 
 my $dir = File::Temp->newdir('prdbench-XXXXXXXX', TMPDIR => 1);
 my $port = Front::free_port();
@@ -52,6 +74,14 @@ for (1 .. 100) {
 
 my @front = map {
     Front->new(module => 1, workers => 2,
+        env => $fast[$_ - 1] ? {
+                   LD_PRELOAD => $faketime,
+                   FAKETIME => sprintf('%+d', $fast[$_ - 1]),
+                   DONT_FAKE_MONOTONIC => 1,
+                   # or pthread_cond_timedwait() returns at once, again and
+                   # again
+                   FAKETIME_FORCE_MONOTONIC_FIX => 0,
+               } : {},
         http => "predictive_store r { server 127.0.0.1:$port; nodes $gateways;
                      secret file:$dir/secret; }
                  predictive_zone \$http_x_api_key zone=z:10m rate=${rate}r/s
@@ -65,9 +95,21 @@ my @front = map {
 # the gateways must have heard of each other
 sleep 3;
 
+for (0 .. $#front) {
+    my (undef, $head) = request($front[$_]->port, '/');
+    my ($date) = $head =~ /^Date: (.*) GMT\r?$/m;
+    my $off = Time::Piece->strptime($date, '%a, %d %b %Y %T')->epoch - time;
+
+    abs($off - $fast[$_]) < 5
+        or die "gateway $_ is $off s off, not $fast[$_]\n";
+    print "gateway $_: clock $off s off\n" if $opt{c};
+}
+
 for my $shape (qw(steady bursty)) {
     for my $skew (qw(uniform skewed)) {
         for my $keys (1, 20) {
+            next if $keys == 1 && $skew eq 'skewed';
+
             printf "%s, %s, %s, %d keys: ", $sync, $shape, $skew, $keys;
             $| = 1;
             system("$bin/exact", $rate, $burst, 8, $seconds, $keys, $skew,
@@ -81,7 +123,9 @@ for my $shape (qw(steady bursty)) {
 for (0 .. $#front) {
     my (undef, undef, $s) = request($front[$_]->port, '/predictive/zones/z');
     my ($bound) = $s =~ /"overshoot_bound":([\d.e+-]+)/;
-    printf "gateway %d: overshoot bound %s\n", $_, $bound // 'not told';
-    print map { "  $_\n" } grep { /\[(?:alert|emerg|crit)\]/ }
+    my ($away) = $s =~ /"lease_away":(\d+)/;
+    printf "gateway %d: overshoot bound %s, %s decided without Redis\n", $_,
+        $bound // 'not told', $away // '?';
+    print map { "  $_\n" } grep { /\[(?:alert|emerg|crit)\]|predictive store/ }
         split /\n/, $front[$_]->log;
 }

@@ -17,13 +17,10 @@
 
 #define _GNU_SOURCE                      /* epoll_pwait2() */
 
-#include <arpa/inet.h>
-#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
-#include <unistd.h>
 
-#include "bench.h"
+#include "client.h"
 
 
 #define LATENCY_MOST  256
@@ -56,30 +53,6 @@ static latency_worker_t      latency_w[2];
 
 static const char  latency_request[] =
     "GET / HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: latency-%u\r\n\r\n";
-
-
-static int
-latency_connect(int port)
-{
-    int                 fd, on;
-    struct sockaddr_in  sin;
-
-    memset(&sin, 0, sizeof(sin));
-    sin.sin_family = AF_INET;
-    sin.sin_port = htons((uint16_t) port);
-    sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-
-    fd = socket(AF_INET, SOCK_STREAM, 0);
-
-    if (fd == -1 || connect(fd, (struct sockaddr *) &sin, sizeof(sin)) != 0) {
-        bench_die("cannot connect");
-    }
-
-    on = 1;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-
-    return fd;
-}
 
 
 static void
@@ -219,7 +192,7 @@ main(int argc, char **argv)
          i++)
     {
         c = &latency_c[all];
-        c->fd = latency_connect(port);
+        c->fd = client_connect(port);
         latency_send(c, 1);
         pid = latency_answer(c);
         c->worker = pid == latency_w[0].pid ? 0 : 1;

@@ -5,9 +5,10 @@
  * at a time) or up (bursts), for a day after warm-up; with and without
  * newcomer= (an address has four votes a bin).
  *
- * Bounds (design.md, section 7): the envelope is within a factor 2 of its
- * anchor at each minute, and the anchor has moved by at most 2 to the power
- * of t / 24 h.  Usage: newcomer [honest clients]
+ * Bounds (src/README.md): the envelope is within a factor 2 of its anchor at
+ * each minute, and the anchor has moved by at most 2 to the power of t / 24 h.
+ *
+ * Usage: newcomer [honest clients]
  */
 
 

@@ -23,29 +23,28 @@ one() {
     shift
 
     case "$name" in
-        frog|newcomer|farm)  "$bin/$name" "$@" ;;
+        aggregate|decide|exact|experts|farm|frog|groups|gru|lease|newcomer|votes)
+            "$bin/$name" "$@"
+            ;;
         poison)
             local rc=0
             one frog || rc=1
             one newcomer || rc=1
+            one votes || rc=1
             one farm "$@" || rc=1
             return $rc
             ;;
         closing)  "$bin/closing_bench" "$@" ;;
-        experts)  "$bin/experts" "$@" ;;
-        decide)   "$bin/decide" "$@" ;;
         front)    perl "$here/front.pl" "$@" ;;
         replay)   perl "$here/replay.pl" "$bin" "$@" ;;
-        lease)    "$bin/lease" "$@" ;;
         gateways) perl "$here/gateways.pl" "$bin" "$@" ;;
         thread)   perl "$here/thread.pl" "$bin" "$@" ;;
         limits)   "$bin/limits" "$@" && perl "$here/limits.pl" ;;
         shield)   perl "$here/shield.pl" "$@" ;;
         soak)     perl "$here/soak.pl" "$@" ;;
         *)
-            echo "usage: $0 [poison|frog|newcomer|farm [TRACE]|closing|experts|" \
-                 "decide|front|lease|replay|thread|limits|shield TRACE.lab|" \
-                 "soak [REQUESTS]]" >&2
+            sed -n 's/^| `\(.*\)` | .*/bench\/run.sh \1/p' \
+                "$here/README.md" >&2
             exit 2
             ;;
     esac
@@ -58,7 +57,8 @@ fi
 
 failed=
 
-for name in closing decide front lease replay thread limits frog newcomer farm; do
+for name in closing decide front lease replay thread limits frog newcomer votes \
+            farm; do
     one "$name" || failed="$failed $name"
     echo
 done

@@ -1531,7 +1531,7 @@ ngx_http_predictive_api_numbers(ngx_http_predictive_zone_t *zone,
     if (zone->store) {
         n->nodes = ngx_max(atomic_load_explicit(&z->nodes,
                                                 memory_order_relaxed), 1);
-        n->overshoot = n->nodes * prd_lease_bound(view) / z->unit;
+        n->overshoot = ngx_http_predictive_zone_overshoot(zone);
     }
 
     n->actual = NAN;

@@ -821,6 +821,9 @@ ngx_http_predictive_log_handler(ngx_http_request_t *r)
             ngx_http_predictive_settle(r, part);
         }
 
+        prd_sized(&part->limit->zone->view, &part->answer,
+                  (uint64_t) r->connection->sent);
+
         if (status == NGX_HTTP_UNAUTHORIZED || status == NGX_HTTP_FORBIDDEN) {
             prd_unlearn(&part->limit->zone->view, &part->ask, &part->answer);
         }

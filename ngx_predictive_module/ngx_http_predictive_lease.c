@@ -1406,3 +1406,16 @@ ngx_http_predictive_lease_turn(ngx_http_predictive_lease_t *lease,
 
     ngx_http_predictive_lease_forget(lease, item);
 }
+
+
+double
+ngx_http_predictive_zone_overshoot(ngx_http_predictive_zone_t *zone)
+{
+    prd_zone_t  *z = zone->view.zone;
+    uint32_t     nodes;
+
+    nodes = atomic_load_explicit(&z->nodes, memory_order_relaxed);
+
+    return (double) ngx_max(nodes, 1)
+           * prd_lease_bound(&zone->view) / z->unit;
+}

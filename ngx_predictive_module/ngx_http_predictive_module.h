@@ -342,6 +342,9 @@ ngx_int_t ngx_http_predictive_leases_init(
     ngx_http_predictive_main_conf_t *pmcf, ngx_cycle_t *cycle);
 void ngx_http_predictive_leases_exit(ngx_http_predictive_main_conf_t *pmcf);
 
+/* Tokens of one client that all nodes may admit beyond its limit. */
+double ngx_http_predictive_zone_overshoot(ngx_http_predictive_zone_t *zone);
+
 
 /* _share.c: what a node does for the zones that have a store */
 

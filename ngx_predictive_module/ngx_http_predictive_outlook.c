@@ -23,7 +23,14 @@ static void ngx_http_predictive_outlook_mix(ngx_http_predictive_json_t *json,
     prd_markov_t *chain);
 static void ngx_http_predictive_outlook_curve(
     ngx_http_predictive_json_t *json, const char *name, prd_curve_t *curve,
-    uint32_t bin_s);
+    uint32_t bin_s, double bytes);
+static void ngx_http_predictive_outlook_bytes(
+    ngx_http_predictive_json_t *json, double forecast_rps, double upper_rps,
+    double bytes);
+static void ngx_http_predictive_outlook_size(ngx_http_predictive_json_t *json,
+    prd_outlook_t *o, ngx_uint_t group);
+static void ngx_http_predictive_outlook_covered(
+    ngx_http_predictive_json_t *json, prd_outlook_t *o);
 static void ngx_http_predictive_outlook_miss(ngx_http_predictive_json_t *json,
     prd_miss_t *miss);
 
@@ -107,11 +114,14 @@ ngx_http_predictive_outlook_group(ngx_http_predictive_json_t *json,
 
     if (o->group_curve_bin[i]) {
         ngx_http_predictive_outlook_curve(json, "forecast", o->group_curve[i],
-                                          prd_outlook_span_s[1]);
+                                          prd_outlook_span_s[1],
+                                          prd_outlook_bytes(o, i));
 
     } else {
         ngx_http_predictive_json_null(json, "forecast");
     }
+
+    ngx_http_predictive_outlook_size(json, o, i);
 
     ngx_http_predictive_outlook_mix(json, &o->chain[i]);
     ngx_http_predictive_json_close(json, '}');
@@ -166,7 +176,7 @@ ngx_http_predictive_outlook_mix(ngx_http_predictive_json_t *json,
 
 static void
 ngx_http_predictive_outlook_curve(ngx_http_predictive_json_t *json,
-    const char *name, prd_curve_t *curve, uint32_t bin_s)
+    const char *name, prd_curve_t *curve, uint32_t bin_s, double bytes)
 {
     ngx_uint_t  i;
 
@@ -185,10 +195,76 @@ ngx_http_predictive_outlook_curve(ngx_http_predictive_json_t *json,
                                        curve[i].quantile[2] / bin_s);
         ngx_http_predictive_json_float(json, "upper99_rps",
                                        curve[i].quantile[3] / bin_s);
+        ngx_http_predictive_outlook_bytes(json, curve[i].quantile[0] / bin_s,
+                                          curve[i].quantile[2] / bin_s,
+                                          bytes);
         ngx_http_predictive_json_float(json, "confidence",
                        curve[i].covered[2] >= 0 ? curve[i].covered[2] : NAN);
         ngx_http_predictive_json_float(json, "confidence99",
                        curve[i].covered[3] >= 0 ? curve[i].covered[3] : NAN);
+        ngx_http_predictive_json_close(json, '}');
+    }
+
+    ngx_http_predictive_json_close(json, ']');
+}
+
+
+/* What a forecast of tokens is of bytes, of which a token has so many. */
+
+static void
+ngx_http_predictive_outlook_bytes(ngx_http_predictive_json_t *json,
+    double forecast_rps, double upper_rps, double bytes)
+{
+    ngx_http_predictive_json_float(json, "forecast_bytes_per_second",
+                                   bytes > 0 ? forecast_rps * bytes : NAN);
+    ngx_http_predictive_json_float(json, "upper_bytes_per_second",
+                                   bytes > 0 ? upper_rps * bytes : NAN);
+}
+
+
+/* Bytes of a response; null as long as none has been seen. */
+
+static void
+ngx_http_predictive_outlook_size(ngx_http_predictive_json_t *json,
+    prd_outlook_t *o, ngx_uint_t group)
+{
+    prd_size_t  size;
+
+    if (prd_outlook_size_of(o, group, &size) != PRD_OK) {
+        ngx_http_predictive_json_null(json, "response_size");
+        return;
+    }
+
+    ngx_http_predictive_json_open(json, "response_size", '{');
+    ngx_http_predictive_json_float(json, "mean_bytes", size.mean);
+
+    /* a group's quantile is not known */
+
+    if (group == PRD_GROUP_NONE) {
+        ngx_http_predictive_json_float(json, "upper_bytes", size.upper);
+    }
+
+    ngx_http_predictive_json_close(json, '}');
+}
+
+
+/* The share of bins whose bytes stayed below what was forecast. */
+
+static void
+ngx_http_predictive_outlook_covered(ngx_http_predictive_json_t *json,
+    prd_outlook_t *o)
+{
+    ngx_uint_t  i;
+
+    ngx_http_predictive_json_open(json, "bytes_coverage", '[');
+
+    for (i = 0; i < PRD_OUTLOOK_SPANS; i++) {
+        ngx_http_predictive_json_open(json, NULL, '{');
+        ngx_http_predictive_json_uint(json, "bin_seconds",
+                                      prd_outlook_span_s[i]);
+        ngx_http_predictive_json_uint(json, "forecasts", o->bytes_scored[i]);
+        ngx_http_predictive_json_float(json, "coverage",
+                          o->bytes_scored[i] ? o->bytes_covered[i] : NAN);
         ngx_http_predictive_json_close(json, '}');
     }
 
@@ -289,10 +365,13 @@ ngx_http_predictive_outlook_zone(ngx_http_predictive_api_t *api)
         }
 
         ngx_http_predictive_outlook_curve(json, names[i], o->curve[i],
-                                          prd_outlook_span_s[i]);
+                                          prd_outlook_span_s[i],
+                                   prd_outlook_bytes(o, PRD_GROUP_NONE));
     }
 
     ngx_http_predictive_json_close(json, '}');
+    ngx_http_predictive_outlook_size(json, o, PRD_GROUP_NONE);
+    ngx_http_predictive_outlook_covered(json, o);
     ngx_http_predictive_outlook_accuracy(json, o);
 
     miss = ngx_palloc(api->request->pool, NGX_HTTP_PREDICTIVE_OUTLOOK_MISSES
@@ -328,6 +407,7 @@ ngx_http_predictive_outlook_points(ngx_http_predictive_api_t *api,
     uint32_t slot, uint16_t generation)
 {
     float                        q[PRD_QUANTILES], sure;
+    double                       bytes;
     uint32_t                     s;
     ngx_uint_t                   i, k;
     prd_track_t                 *track;
@@ -352,6 +432,12 @@ ngx_http_predictive_outlook_points(ngx_http_predictive_api_t *api,
         return;
     }
 
+    /* its own responses are not told apart: those of its group */
+
+    bytes = prd_outlook_bytes(api->zone->view.outlook.outlook,
+                              prd_outlook_group(&api->zone->view.outlook,
+                                                slot, generation));
+
     for (i = 0; i < PRD_TRACK_CLASSES; i++) {
         for (k = 0; k < PRD_TRACK_HORIZONS; k++) {
 
@@ -373,6 +459,7 @@ ngx_http_predictive_outlook_points(ngx_http_predictive_api_t *api,
             ngx_http_predictive_json_float(json, "upper90_rps", q[1] / s);
             ngx_http_predictive_json_float(json, "upper_rps", q[2] / s);
             ngx_http_predictive_json_float(json, "upper99_rps", q[3] / s);
+            ngx_http_predictive_outlook_bytes(json, q[0] / s, q[2] / s, bytes);
             ngx_http_predictive_json_float(json, "confidence",
                      prd_track_explain(track, tracks, i, k, NULL, 0, NULL,
                                        NULL, &sure)

@@ -12,7 +12,8 @@
  *
  * A server that is not there, or does not answer, costs its callers nothing:
  * the link's breaker opens and calls fail at once, while a new connection, or
- * a PING on the old one, is tried at growing intervals.
+ * a PING on the old one, is tried again and again: at each tick where that
+ * costs the server nothing, else at growing intervals.
  */
 
 
@@ -64,6 +65,7 @@ static ngx_int_t ngx_http_predictive_link_replies(
     ngx_http_predictive_link_t *link);
 static void ngx_http_predictive_link_reply(ngx_http_predictive_link_t *link,
     redisReply *reply);
+static ngx_uint_t ngx_http_predictive_link_unable(ngx_str_t *text);
 static ngx_int_t ngx_http_predictive_link_again(
     ngx_http_predictive_link_t *link, ngx_http_predictive_command_t *command,
     ngx_str_t *text);
@@ -79,6 +81,8 @@ static void ngx_http_predictive_link_arm(ngx_http_predictive_link_t *link,
     ngx_msec_t ms);
 static void ngx_http_predictive_link_probe(ngx_http_predictive_link_t *link);
 static ngx_msec_t ngx_http_predictive_link_pause(
+    ngx_http_predictive_link_t *link, ngx_msec_t most);
+static ngx_msec_t ngx_http_predictive_link_soon(
     ngx_http_predictive_link_t *link);
 
 static void ngx_http_predictive_link_break(ngx_http_predictive_link_t *link,
@@ -845,6 +849,8 @@ ngx_http_predictive_link_open(ngx_http_predictive_link_t *link)
     peer.log = &link->log;
     peer.log_error = NGX_ERROR_ERR;
 
+    link->state = NGX_HTTP_PREDICTIVE_LINK_CONNECTING;
+
     rc = ngx_event_connect_peer(&peer);
 
     if (rc != NGX_OK && rc != NGX_AGAIN) {
@@ -860,7 +866,6 @@ ngx_http_predictive_link_open(ngx_http_predictive_link_t *link)
     c->write->handler = ngx_http_predictive_link_connected;
 
     link->connection = c;
-    link->state = NGX_HTTP_PREDICTIVE_LINK_CONNECTING;
 
     ngx_http_predictive_count(link->topology, connects);
 
@@ -943,6 +948,7 @@ ngx_http_predictive_link_handshake(ngx_http_predictive_link_t *link)
     store = link->topology->store;
 
     link->state = NGX_HTTP_PREDICTIVE_LINK_HANDSHAKE;
+    link->heard_ms = ngx_current_msec;
 
     if (ngx_ssl_create_connection(store->ssl, c,
                                   NGX_SSL_BUFFER|NGX_SSL_CLIENT)
@@ -1170,6 +1176,21 @@ ngx_http_predictive_link_set_up(void *data,
             /* the sentinels have the password, too */
             link->nauth = 1;
             ngx_http_predictive_link_setup(link);
+            return;
+        }
+
+        if (ngx_queue_empty(&link->sent) && !link->setback && !link->sentinel
+            && ngx_http_predictive_link_unable(&answer->error)
+            && ngx_strncmp(answer->error.data, "NOAUTH", 6) != 0)
+        {
+            /* LOADING: it is probed until that is over */
+
+            link->state = NGX_HTTP_PREDICTIVE_LINK_READY;
+            link->ready_ms = ngx_current_msec;
+            link->unable = 1;
+
+            ngx_http_predictive_link_break(link, 0, "is of no use",
+                                           &answer->error);
             return;
         }
 
@@ -1559,7 +1580,6 @@ ngx_http_predictive_link_reply(ngx_http_predictive_link_t *link,
 {
     uint64_t                         now;
     ngx_str_t                        text;
-    ngx_uint_t                       i;
     ngx_http_predictive_command_t   *command;
     ngx_http_predictive_topology_t  *topology;
 
@@ -1606,16 +1626,7 @@ ngx_http_predictive_link_reply(ngx_http_predictive_link_t *link,
 
     ngx_http_predictive_count(topology, errors);
 
-    for (i = 0; ngx_http_predictive_unable[i].len; i++) {
-        if (text.len >= ngx_http_predictive_unable[i].len
-            && ngx_strncmp(text.data, ngx_http_predictive_unable[i].data,
-                           ngx_http_predictive_unable[i].len) == 0)
-        {
-            break;
-        }
-    }
-
-    if (ngx_http_predictive_unable[i].len == 0) {
+    if (!ngx_http_predictive_link_unable(&text)) {
 
         if (!command->own) {
             ngx_http_predictive_link_say(link, &text);
@@ -1631,6 +1642,23 @@ ngx_http_predictive_link_reply(ngx_http_predictive_link_t *link,
     ngx_http_predictive_command_done(command,
                                      NGX_HTTP_PREDICTIVE_REPLY_ERROR, NULL,
                                      &text);
+}
+
+
+static ngx_uint_t
+ngx_http_predictive_link_unable(ngx_str_t *text)
+{
+    ngx_str_t  *word;
+
+    for (word = ngx_http_predictive_unable; word->len; word++) {
+        if (text->len >= word->len
+            && ngx_strncmp(text->data, word->data, word->len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -1821,6 +1849,7 @@ ngx_http_predictive_link_arm(ngx_http_predictive_link_t *link, ngx_msec_t ms)
 static void
 ngx_http_predictive_link_timer(ngx_event_t *ev)
 {
+    ngx_msec_t                   silent;
     ngx_http_predictive_link_t  *link;
 
     link = ev->data;
@@ -1836,18 +1865,31 @@ ngx_http_predictive_link_timer(ngx_event_t *ev)
         return;
 
     case NGX_HTTP_PREDICTIVE_LINK_SETUP:
+    case NGX_HTTP_PREDICTIVE_LINK_HANDSHAKE:
 
         /* connected: a frozen server's kernel does that, and its answer is
          * the first sign of life; so it is waited for, but by no call */
 
-        if (link->breaker != NGX_HTTP_PREDICTIVE_BREAKER_OPEN) {
-            ngx_http_predictive_link_arm(link, NGX_HTTP_PREDICTIVE_SILENCE);
-            ngx_http_predictive_link_break(link, 0, "does not answer", NULL);
-            return;
-        }
+        silent = ngx_current_msec - link->heard_ms;
 
-        if (ngx_current_msec - link->heard_ms < NGX_HTTP_PREDICTIVE_SILENCE) {
+        if (link->breaker != NGX_HTTP_PREDICTIVE_BREAKER_OPEN
+            || silent < NGX_HTTP_PREDICTIVE_SILENCE)
+        {
             ngx_http_predictive_link_arm(link, NGX_HTTP_PREDICTIVE_SILENCE);
+
+            if (link->breaker == NGX_HTTP_PREDICTIVE_BREAKER_OPEN) {
+                return;
+            }
+
+            if (link->state == NGX_HTTP_PREDICTIVE_LINK_HANDSHAKE) {
+                ngx_http_predictive_link_break(link, NGX_ETIMEDOUT,
+                                               "failed in the TLS handshake",
+                                               NULL);
+            } else {
+                ngx_http_predictive_link_break(link, 0, "does not answer",
+                                               NULL);
+            }
+
             return;
         }
 
@@ -1857,12 +1899,6 @@ ngx_http_predictive_link_timer(ngx_event_t *ev)
     case NGX_HTTP_PREDICTIVE_LINK_READY:
 
         ngx_http_predictive_link_watch(link);
-        return;
-
-    case NGX_HTTP_PREDICTIVE_LINK_HANDSHAKE:
-
-        ngx_http_predictive_link_fail(link, NGX_ETIMEDOUT,
-                                      "failed in the TLS handshake", NULL);
         return;
 
     default:
@@ -1944,23 +1980,46 @@ ngx_http_predictive_link_probe(ngx_http_predictive_link_t *link)
 
     ngx_str_set(&argv[0], "PING");
 
-    link->probe_ms = ngx_current_msec + ngx_http_predictive_link_pause(link);
+    link->probe_ms = ngx_current_msec
+                     + ngx_http_predictive_link_pause(link,
+                                        ngx_http_predictive_link_soon(link));
 
     (void) ngx_http_predictive_link_command(link, argv, 1, 0, NULL, NULL);
 }
 
 
+/* Twice as long each time, but no longer than that, with jitter. */
+
 static ngx_msec_t
-ngx_http_predictive_link_pause(ngx_http_predictive_link_t *link)
+ngx_http_predictive_link_pause(ngx_http_predictive_link_t *link,
+    ngx_msec_t most)
 {
     ngx_msec_t  half;
 
-    half = link->backoff / 2;
+    half = ngx_min(link->backoff, most) / 2;
 
-    link->backoff = ngx_min(2 * link->backoff,
-                            NGX_HTTP_PREDICTIVE_BACKOFF_MAX);
+    if (link->backoff < most) {
+        link->backoff = ngx_min(2 * link->backoff, most);
+    }
 
     return half + (ngx_uint_t) ngx_random() % (half + 1);
+}
+
+
+/*
+ * What costs the server next to nothing is tried at each tick, so that limits
+ * are shared again at the next one.
+ */
+
+static ngx_msec_t
+ngx_http_predictive_link_soon(ngx_http_predictive_link_t *link)
+{
+    ngx_msec_t  sync;
+
+    sync = link->topology->store->sync;
+
+    return ngx_min(ngx_max(sync, NGX_HTTP_PREDICTIVE_BACKOFF),
+                   NGX_HTTP_PREDICTIVE_BACKOFF_MAX);
 }
 
 
@@ -1979,31 +2038,33 @@ ngx_http_predictive_link_break(ngx_http_predictive_link_t *link,
     if (topology->closing || link->retired) {
         link->failed = 1;
 
-    } else if (!link->failed) {
-        link->failed = 1;
+    } else if (text && text->len) {
 
-        if (text && text->len) {
-            (void) ngx_http_predictive_link_heard(link, text);
+        /* once, and when it is something else */
+
+        if (!ngx_http_predictive_link_heard(link, text) || !link->failed) {
             s = ngx_http_predictive_link_clean(text, line, sizeof(line));
 
             ngx_log_error(NGX_LOG_ERR, topology->log, err,
                           "predictive store \"%V\": server %V %s: \"%V\"",
                           &topology->store->name, &link->name, why, &s);
-
-        } else {
-            ngx_log_error(NGX_LOG_ERR, topology->log, err,
-                          "predictive store \"%V\": server %V %s",
-                          &topology->store->name, &link->name, why);
         }
 
-    } else if (text && text->len) {
-        ngx_http_predictive_link_say(link, text);
+        link->failed = 1;
+
+    } else if (!link->failed) {
+        link->failed = 1;
+
+        ngx_log_error(NGX_LOG_ERR, topology->log, err,
+                      "predictive store \"%V\": server %V %s",
+                      &topology->store->name, &link->name, why);
     }
 
     if (link->breaker != NGX_HTTP_PREDICTIVE_BREAKER_OPEN) {
         link->breaker = NGX_HTTP_PREDICTIVE_BREAKER_OPEN;
         link->probe_ms = ngx_current_msec
-                         + ngx_http_predictive_link_pause(link);
+                         + ngx_http_predictive_link_pause(link,
+                                         ngx_http_predictive_link_soon(link));
         ngx_http_predictive_count(topology, opens);
     }
 
@@ -2061,7 +2122,13 @@ ngx_http_predictive_link_good(ngx_http_predictive_link_t *link,
     link->breaker = NGX_HTTP_PREDICTIVE_BREAKER_CLOSED;
     link->unable = 0;
 
-    if (link->failed) {
+    /* one that answers a PING, and then fails, is not said to do so each time
+     * around */
+
+    if (link->failed
+        && ((command && !command->own)
+            || ngx_current_msec - link->ready_ms >= NGX_HTTP_PREDICTIVE_IDLE))
+    {
         link->failed = 0;
         link->said[0] = '\0';
 
@@ -2084,7 +2151,22 @@ static void
 ngx_http_predictive_link_fail(ngx_http_predictive_link_t *link,
     ngx_err_t err, const char *why, ngx_str_t *text)
 {
+    ngx_msec_t  most;
     ngx_uint_t  lived;
+
+    /* nobody was there, or it took long enough to see; one that is there, and
+     * refuses us after a handshake, is not asked that often */
+
+    if (link->state == NGX_HTTP_PREDICTIVE_LINK_CONNECTING
+        || (link->connection
+            && ngx_current_msec - link->heard_ms
+               >= NGX_HTTP_PREDICTIVE_SILENCE))
+    {
+        most = ngx_http_predictive_link_soon(link);
+
+    } else {
+        most = NGX_HTTP_PREDICTIVE_BACKOFF_MAX;
+    }
 
     lived = (link->state == NGX_HTTP_PREDICTIVE_LINK_READY
              && ngx_current_msec - link->ready_ms >= NGX_HTTP_PREDICTIVE_IDLE
@@ -2106,7 +2188,7 @@ ngx_http_predictive_link_fail(ngx_http_predictive_link_t *link,
         && link->state == NGX_HTTP_PREDICTIVE_LINK_CLOSED)
     {
         ngx_http_predictive_link_arm(link, lived ? 1
-                                      : ngx_http_predictive_link_pause(link));
+                                : ngx_http_predictive_link_pause(link, most));
     }
 }
 

@@ -60,6 +60,7 @@ struct ngx_http_predictive_crew_s {
     int64_t                         ahead_s;     /* its clock, of ours */
     ngx_msec_t                      asked;
     ngx_msec_t                      heard;
+    ngx_msec_t                      since;       /* without a gap */
     ngx_http_predictive_call_t     *call;
     unsigned                        known:1;     /* heard of, lately */
     unsigned                        once:1;      /* asked at all */
@@ -743,6 +744,12 @@ ngx_http_predictive_share_lived(void *data,
         return;
     }
 
+    if (!crew->known
+        || ngx_current_msec - crew->heard > 2 * NGX_HTTP_PREDICTIVE_NODE)
+    {
+        crew->since = ngx_current_msec;
+    }
+
     crew->nodes = nodes;
     crew->ahead_s = (int64_t) now_s - (int64_t) ngx_time();
     crew->heard = ngx_current_msec;
@@ -755,8 +762,10 @@ ngx_http_predictive_share_lived(void *data,
 static void
 ngx_http_predictive_share_nodes(ngx_http_predictive_crew_t *crew)
 {
+    uint32_t                         n;
     uint64_t                         homes;
     ngx_uint_t                       i;
+    prd_zone_t                      *zone;
     ngx_http_predictive_part_of_t  **parts;
 
     homes = crew->known ? prd_node_homes(&crew->nodes, crew->share->node) : 0;
@@ -780,12 +789,21 @@ ngx_http_predictive_share_nodes(ngx_http_predictive_crew_t *crew)
         atomic_store(&parts[i]->zone->forecaster->away, ~homes);
         parts[i]->todo &= homes;
 
-        /* a store that is away: as many as there were */
+        /*
+         * A store that is away: as many as there were.  One that was, or is
+         * new to us, has not heard of all the others yet: not fewer.
+         */
 
         if (crew->known) {
-            atomic_store(&parts[i]->zone->view.zone->nodes, crew->nodes.n);
-            atomic_store(&parts[i]->zone->view.zone->pool_share.nodes,
-                         crew->nodes.n);
+            zone = parts[i]->zone->view.zone;
+            n = crew->nodes.n;
+
+            if (ngx_current_msec - crew->since < NGX_HTTP_PREDICTIVE_LOST) {
+                n = ngx_max(n, atomic_load(&zone->nodes));
+            }
+
+            atomic_store(&zone->nodes, n);
+            atomic_store(&zone->pool_share.nodes, n);
         }
     }
 }

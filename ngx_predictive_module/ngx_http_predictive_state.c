@@ -57,6 +57,7 @@ struct ngx_http_predictive_state_s {
     /* written in the master, before workers are forked */
     uint64_t       started_ms;
     uint64_t       written_s;             /* of the file */
+    uint32_t       version;
     ngx_array_t    zones;                 /* ngx_http_predictive_saved_t */
     uid_t          uid;                   /* whose the file is to be; */
     gid_t          gid;                   /* -1: whoever writes it */
@@ -656,6 +657,7 @@ ngx_http_predictive_state_verify(ngx_http_predictive_state_t *s,
     }
 
     s->written_s = head.written_s;
+    s->version = head.version;
 
     /* no clock is as far as that; what follows it must fit */
 
@@ -869,6 +871,7 @@ ngx_http_predictive_state_load(ngx_http_predictive_main_conf_t *pmcf,
     f.read = ngx_http_predictive_state_read;
     f.data = s;
     f.written_s = s->written_s;
+    f.version = s->version;
 
     s->offset = saved->offset;
     s->at = s->len = 0;

@@ -86,19 +86,13 @@ static char *ngx_http_predictive_store_password(ngx_conf_t *cf,
 static char *ngx_http_predictive_store_prefix(ngx_conf_t *cf,
     ngx_http_predictive_store_block_t *block, ngx_str_t *value, void *field,
     uint64_t min, uint64_t max);
-static char *ngx_http_predictive_store_mode(ngx_conf_t *cf,
-    ngx_http_predictive_store_block_t *block, ngx_str_t *value, void *field,
-    uint64_t min, uint64_t max);
-static char *ngx_http_predictive_store_on_error(ngx_conf_t *cf,
+static char *ngx_http_predictive_store_word(ngx_conf_t *cf,
     ngx_http_predictive_store_block_t *block, ngx_str_t *value, void *field,
     uint64_t min, uint64_t max);
 static char *ngx_http_predictive_store_time(ngx_conf_t *cf,
     ngx_http_predictive_store_block_t *block, ngx_str_t *value, void *field,
     uint64_t min, uint64_t max);
 static char *ngx_http_predictive_store_number(ngx_conf_t *cf,
-    ngx_http_predictive_store_block_t *block, ngx_str_t *value, void *field,
-    uint64_t min, uint64_t max);
-static char *ngx_http_predictive_store_flag(ngx_conf_t *cf,
     ngx_http_predictive_store_block_t *block, ngx_str_t *value, void *field,
     uint64_t min, uint64_t max);
 
@@ -120,7 +114,8 @@ static ngx_int_t ngx_http_predictive_store_shm_init(ngx_shm_zone_t *shm_zone,
 static void ngx_http_predictive_store_sum(ngx_http_predictive_store_t *store,
     ngx_http_predictive_store_sum_t *sum);
 static void ngx_http_predictive_store_json(
-    ngx_http_predictive_store_t *store, ngx_http_predictive_json_t *json);
+    ngx_http_predictive_main_conf_t *pmcf, ngx_http_predictive_store_t *store,
+    ngx_http_predictive_json_t *json);
 static void ngx_http_predictive_store_text(ngx_http_predictive_json_t *out,
     const char *text);
 
@@ -132,6 +127,11 @@ static const char  *ngx_http_predictive_modes[] = {
 
 static const char  *ngx_http_predictive_on_errors[] = {
     "local", "pass", "reject", NULL
+};
+
+
+static const char  *ngx_http_predictive_flags[] = {
+    "off", "on", NULL
 };
 
 
@@ -159,7 +159,7 @@ static ngx_http_predictive_store_line_t  ngx_http_predictive_store_lines[] = {
     { ngx_string("server"), ngx_http_predictive_store_server,
       ngx_http_predictive_field(servers), 0, 0 },
 
-    { ngx_string("mode"), ngx_http_predictive_store_mode,
+    { ngx_string("mode"), ngx_http_predictive_store_word,
       ngx_http_predictive_block(mode), 0, 0 },
 
     { ngx_string("master"), ngx_http_predictive_store_string,
@@ -192,13 +192,13 @@ static ngx_http_predictive_store_line_t  ngx_http_predictive_store_lines[] = {
     { ngx_string("wait"), ngx_http_predictive_store_time,
       ngx_http_predictive_field(wait), 1, 10000 },
 
-    { ngx_string("on_error"), ngx_http_predictive_store_on_error,
+    { ngx_string("on_error"), ngx_http_predictive_store_word,
       ngx_http_predictive_block(on_error), 0, 0 },
 
-    { ngx_string("ssl"), ngx_http_predictive_store_flag,
+    { ngx_string("ssl"), ngx_http_predictive_store_word,
       ngx_http_predictive_block(ssl), 0, 0 },
 
-    { ngx_string("ssl_verify"), ngx_http_predictive_store_flag,
+    { ngx_string("ssl_verify"), ngx_http_predictive_store_word,
       ngx_http_predictive_field(ssl_verify), 0, 0 },
 
     { ngx_string("ssl_name"), ngx_http_predictive_store_string,
@@ -563,66 +563,34 @@ ngx_http_predictive_store_prefix(ngx_conf_t *cf,
 }
 
 
-/* NGX_CONF_UNSET: none of them */
+/* A mode, what to do on errors, or a flag: the word's number in its list. */
 
-static ngx_int_t
-ngx_http_predictive_store_word(ngx_str_t *value, const char **words)
+static char *
+ngx_http_predictive_store_word(ngx_conf_t *cf,
+    ngx_http_predictive_store_block_t *block, ngx_str_t *value, void *field,
+    uint64_t min, uint64_t max)
 {
-    ngx_int_t  i;
+    ngx_int_t *word = field;
+
+    ngx_int_t     i;
+    const char  **words;
+
+    if (*word != NGX_CONF_UNSET) {
+        return "is duplicate";
+    }
+
+    words = (word == &block->mode) ? ngx_http_predictive_modes
+            : (word == &block->on_error) ? ngx_http_predictive_on_errors
+                                         : ngx_http_predictive_flags;
 
     for (i = 0; words[i]; i++) {
         if (ngx_strcmp(value->data, words[i]) == 0) {
-            return i;
+            *word = i;
+            return NULL;
         }
     }
 
-    return NGX_CONF_UNSET;
-}
-
-
-static char *
-ngx_http_predictive_store_mode(ngx_conf_t *cf,
-    ngx_http_predictive_store_block_t *block, ngx_str_t *value, void *field,
-    uint64_t min, uint64_t max)
-{
-    ngx_int_t  i;
-
-    if (block->mode != NGX_CONF_UNSET) {
-        return "is duplicate";
-    }
-
-    i = ngx_http_predictive_store_word(value, ngx_http_predictive_modes);
-
-    if (i == NGX_CONF_UNSET) {
-        return "";
-    }
-
-    block->mode = i;
-
-    return NULL;
-}
-
-
-static char *
-ngx_http_predictive_store_on_error(ngx_conf_t *cf,
-    ngx_http_predictive_store_block_t *block, ngx_str_t *value, void *field,
-    uint64_t min, uint64_t max)
-{
-    ngx_int_t  i;
-
-    if (block->on_error != NGX_CONF_UNSET) {
-        return "is duplicate";
-    }
-
-    i = ngx_http_predictive_store_word(value, ngx_http_predictive_on_errors);
-
-    if (i == NGX_CONF_UNSET) {
-        return "";
-    }
-
-    block->on_error = i;
-
-    return NULL;
+    return "";
 }
 
 
@@ -671,31 +639,6 @@ ngx_http_predictive_store_number(ngx_conf_t *cf,
     }
 
     *number = n;
-
-    return NULL;
-}
-
-
-static char *
-ngx_http_predictive_store_flag(ngx_conf_t *cf,
-    ngx_http_predictive_store_block_t *block, ngx_str_t *value, void *field,
-    uint64_t min, uint64_t max)
-{
-    ngx_flag_t *flag = field;
-
-    if (*flag != NGX_CONF_UNSET) {
-        return "is duplicate";
-    }
-
-    if (ngx_strcmp(value->data, "on") == 0) {
-        *flag = 1;
-
-    } else if (ngx_strcmp(value->data, "off") == 0) {
-        *flag = 0;
-
-    } else {
-        return "";
-    }
 
     return NULL;
 }
@@ -1306,7 +1249,7 @@ ngx_http_predictive_stores_json(ngx_http_predictive_main_conf_t *pmcf,
     for (i = 0; i < pmcf->stores.nelts; i++) {
         if (stores[i]->sh) {
             ngx_http_predictive_json_key(json, &stores[i]->name);
-            ngx_http_predictive_store_json(stores[i], json);
+            ngx_http_predictive_store_json(pmcf, stores[i], json);
         }
     }
 
@@ -1315,16 +1258,29 @@ ngx_http_predictive_stores_json(ngx_http_predictive_main_conf_t *pmcf,
 
 
 static void
-ngx_http_predictive_store_json(ngx_http_predictive_store_t *store,
-    ngx_http_predictive_json_t *json)
+ngx_http_predictive_store_json(ngx_http_predictive_main_conf_t *pmcf,
+    ngx_http_predictive_store_t *store, ngx_http_predictive_json_t *json)
 {
+    double                            bound, n;
+    ngx_uint_t                        i;
     ngx_queue_t                      *q;
     const char                       *role;
     ngx_http_predictive_link_t       *link;
     ngx_http_predictive_topology_t   *topology;
+    ngx_http_predictive_zone_t      **zones;
     ngx_http_predictive_store_sum_t   sum;
 
     ngx_http_predictive_store_sum(store, &sum);
+
+    bound = 0;
+    zones = pmcf->zones.elts;
+
+    for (i = 0; i < pmcf->zones.nelts; i++) {
+        if (zones[i]->store == store && zones[i]->view.zone) {
+            n = ngx_http_predictive_zone_overshoot(zones[i]);
+            bound = ngx_max(bound, n);
+        }
+    }
 
     ngx_http_predictive_json_open(json, NULL, '{');
     ngx_http_predictive_json_bool(json, "up", sum.up != 0);
@@ -1345,6 +1301,7 @@ ngx_http_predictive_store_json(ngx_http_predictive_store_t *store,
     ngx_http_predictive_json_number(json, "breaker_opens", sum.opens);
     ngx_http_predictive_json_number(json, "latency_ms", sum.latency / 1000);
     ngx_http_predictive_json_number(json, "latency_max_ms", sum.max / 1000);
+    ngx_http_predictive_json_number(json, "overshoot_bound", bound);
 
     /* as this worker has them */
 

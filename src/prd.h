@@ -89,4 +89,38 @@ const char *prd_strerror(prd_rc_t rc);
 #define prd_max(a, b)  ((a) > (b) ? (a) : (b))
 
 
+typedef uint64_t __attribute__((may_alias))  prd_any_t;
+
+
+/*
+ * Copies of what is written and read at once: whole words, relaxed; whether
+ * the copy holds together is told by a sequence number around it.
+ */
+
+static inline void
+prd_words_read(void *dst, const void *src, size_t size)
+{
+    size_t            i;
+    prd_any_t        *d = dst;
+    const prd_any_t  *s = src;
+
+    for (i = 0; i < size / sizeof(uint64_t); i++) {
+        d[i] = __atomic_load_n(&s[i], __ATOMIC_RELAXED);
+    }
+}
+
+
+static inline void
+prd_words_write(void *dst, const void *src, size_t size)
+{
+    size_t            i;
+    prd_any_t        *d = dst;
+    const prd_any_t  *s = src;
+
+    for (i = 0; i < size / sizeof(uint64_t); i++) {
+        __atomic_store_n(&d[i], s[i], __ATOMIC_RELAXED);
+    }
+}
+
+
 #endif /* PRD_H_INCLUDED */

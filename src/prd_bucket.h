@@ -143,7 +143,7 @@ prd_level_after(uint32_t level, prd_rate_t rate, uint32_t speed,
 
 /*
  * The terms of one decision; everything in level units, m and speed in Q16.
- * See "The verdict" in ngx_predictive_module/README.md.
+ * See "Verdict" in README.md.
  */
 
 typedef struct {

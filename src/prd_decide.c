@@ -1026,6 +1026,38 @@ prd_settle(prd_view_t *view, const prd_policy_t *policy,
 
 
 void
+prd_sized(prd_view_t *view, const prd_answer_t *answer, uint64_t bytes)
+{
+    unsigned           group;
+    uint64_t           was;
+    prd_entry_t       *e;
+    _Atomic uint64_t  *p;
+
+    p = &view->worker->size[prd_size_class(bytes)];
+    was = atomic_load_explicit(p, memory_order_relaxed);
+
+    prd_zone_sum_add(view, p, prd_size_word(bytes));
+
+    /* whose group it is takes two looks into cold memory: a sample does */
+
+    if ((uint32_t) (was >> 40) * 0x9e3779b1u >> 29 || answer->full
+        || answer->slot >= prd_zone_slots(view))
+    {
+        return;
+    }
+
+    e = &view->table.entries[answer->slot];
+    group = prd_outlook_group(&view->outlook, answer->slot,
+                (uint16_t) prd_env_generation(prd_load(&e->envelope)));
+
+    if (group != PRD_GROUP_NONE) {
+        prd_zone_sum_add(view, &view->worker->group_size[group],
+                         prd_size_word(bytes));
+    }
+}
+
+
+void
 prd_unlearn(prd_view_t *view, const prd_ask_t *ask,
     const prd_answer_t *answer)
 {

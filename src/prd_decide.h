@@ -92,6 +92,12 @@ void prd_note(prd_view_t *view, const prd_ask_t *ask,
 void prd_settle(prd_view_t *view, const prd_policy_t *policy,
     const prd_ask_t *ask, prd_answer_t *answer, uint32_t cost);
 
+/*
+ * A request that was admitted had a response of so many bytes.  An addition
+ * to a word of this worker, for one in eight a second one to its group's.
+ */
+void prd_sized(prd_view_t *view, const prd_answer_t *answer, uint64_t bytes);
+
 /* The backend answered 401 or 403: the request teaches nothing. */
 void prd_unlearn(prd_view_t *view, const prd_ask_t *ask,
     const prd_answer_t *answer);

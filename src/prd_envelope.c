@@ -22,7 +22,7 @@
 #define PRD_DEPTH_VOTES    50000.0f   /* halved above: forgetting */
 #define PRD_RATE_VOTES     20000.0f
 #define PRD_Z_PER_DAY      0.5        /* sigma: pooled quantiles move */
-#define PRD_Z_FIRST        2.0        /* the first one that others vote for */
+#define PRD_Z_FIRST        2.0f       /* the first one after warm-up */
 #define PRD_GROWTH_H       24.0       /* hours in which an envelope doubles */
 #define PRD_GAIN_LEAST     0.01f
 #define PRD_SIGMA_LEAST    0.3f
@@ -43,10 +43,10 @@
 
 static void prd_scores_init(prd_scores_t *s, double alpha);
 static float prd_scores_quantile(const prd_scores_t *s, double alpha);
-static void prd_scores_vote(prd_scores_t *s, double z, double alpha,
-    float most, int learning, double now_s);
+static void prd_scores_vote(prd_scores_t *s, const prd_scores_t *from,
+    double z, double alpha, float most, int learning, double now_s);
 static void prd_learned_rate(prd_learned_t *l, const prd_pooled_t *p,
-    const prd_envelope_terms_t *t, double now_s);
+    const prd_envelope_terms_t *t, int on, double now_s);
 
 
 unsigned
@@ -109,11 +109,26 @@ prd_scores_quantile(const prd_scores_t *s, double alpha)
 }
 
 
-/* The published quantile follows the votes, from time to time and slowly. */
+/* What a table begins with that has had no votes: the next younger one's. */
+
+static const prd_scores_t *
+prd_scores_from(const prd_scores_t *table, unsigned age)
+{
+    return &table[age && table[age - 1].at_s != 0 ? age - 1 : age];
+}
+
+
+/*
+ * The published quantile follows the votes, from time to time and slowly.
+ * The first one is taken at once, but after warm-up its voters may be just
+ * anybody: it stays near what stood in for it, which is that of `from`.
+ */
 
 static void
-prd_scores_refresh(prd_scores_t *s, double alpha, int learning, double now_s)
+prd_scores_refresh(prd_scores_t *s, const prd_scores_t *from, double alpha,
+    int learning, double now_s)
 {
+    float   z;
     double  q;
 
     if (s->fresh < PRD_FRESH_VOTES) {
@@ -123,16 +138,25 @@ prd_scores_refresh(prd_scores_t *s, double alpha, int learning, double now_s)
     s->fresh = 0;
     q = prd_scores_quantile(s, alpha);
 
-    s->z = learning || s->at_s == 0
-           ? (float) q
-           : (float) prd_step(s->z, q, PRD_Z_PER_DAY, now_s - s->at_s);
+    if (learning) {
+        z = (float) q;
+
+    } else if (s->at_s == 0) {
+        z = prd_max((float) q, from->z - PRD_Z_FIRST);
+        z = prd_min(z, from->z + PRD_Z_FIRST);
+
+    } else {
+        z = (float) prd_step(s->z, q, PRD_Z_PER_DAY, now_s - s->at_s);
+    }
+
+    s->z = z;
     s->at_s = now_s;
 }
 
 
 static void
-prd_scores_vote(prd_scores_t *s, double z, double alpha, float most,
-    int learning, double now_s)
+prd_scores_vote(prd_scores_t *s, const prd_scores_t *from, double z,
+    double alpha, float most, int learning, double now_s)
 {
     int  i;
 
@@ -154,20 +178,21 @@ prd_scores_vote(prd_scores_t *s, double z, double alpha, float most,
 
     s->fresh += 1;
 
-    prd_scores_refresh(s, alpha, learning, now_s);
+    prd_scores_refresh(s, from, alpha, learning, now_s);
 }
 
 
 /* Votes for "nothing came", below every score. */
 
 static void
-prd_scores_zero(prd_scores_t *s, unsigned n, int learning, double now_s)
+prd_scores_zero(prd_scores_t *s, const prd_scores_t *from, unsigned n,
+    int learning, double now_s)
 {
     s->cell[0] += (float) n;
     s->votes += (float) n;
     s->fresh += (float) n;
 
-    prd_scores_refresh(s, PRD_ALPHA_RATE, learning, now_s);
+    prd_scores_refresh(s, from, PRD_ALPHA_RATE, learning, now_s);
 }
 
 
@@ -195,7 +220,7 @@ prd_pooled_add(prd_pooled_t *p, const prd_envelope_terms_t *t, unsigned table,
     const float *add, double now_s)
 {
     int            i;
-    float          most, sum, z;
+    float          most, sum;
     double         alpha;
     prd_scores_t  *s;
 
@@ -229,16 +254,7 @@ prd_pooled_add(prd_pooled_t *p, const prd_envelope_terms_t *t, unsigned table,
         s->votes *= 0.5f;
     }
 
-    /* a first quantile is taken as it is, but not from just anybody */
-
-    z = s->at_s == 0 && !t->learning ? s->z : NAN;
-
-    prd_scores_refresh(s, alpha, t->learning, now_s);
-
-    if (z == z) {
-        s->z = prd_max(prd_min(s->z, z + (float) PRD_Z_FIRST),
-                       z - (float) PRD_Z_FIRST);
-    }
+    prd_scores_refresh(s, s, alpha, t->learning, now_s);
 }
 
 
@@ -373,8 +389,9 @@ prd_learned_block(prd_learned_t *l, prd_pooled_t *p,
                                   log2f((float) (2 * p->cost))) + 1e-4f;
 
     if (vote) {
-        prd_scores_vote(&p->depth[age], (y - l->mu) / l->sigma, t->alpha,
-                        PRD_DEPTH_VOTES, t->learning, now_s);
+        prd_scores_vote(&p->depth[age], prd_scores_from(p->depth, age),
+                        (y - l->mu) / l->sigma, t->alpha, PRD_DEPTH_VOTES,
+                        t->learning, now_s);
 
         if (l->blocks < PRD_PRIOR_BLOCKS) {
             p->mu += PRD_PRIOR_GAIN * (y - p->mu);
@@ -436,8 +453,9 @@ prd_learned_hour(prd_learned_t *l, prd_pooled_t *p,
     y = log2f(prd_learned_sane(l->count));
 
     if (vote) {
-        prd_scores_vote(&p->rate[age], (y - l->mu_rate) / l->sigma_rate,
-                        PRD_ALPHA_RATE, PRD_RATE_VOTES, t->learning, now_s);
+        prd_scores_vote(&p->rate[age], prd_scores_from(p->rate, age),
+                        (y - l->mu_rate) / l->sigma_rate, PRD_ALPHA_RATE,
+                        PRD_RATE_VOTES, t->learning, now_s);
 
         if (hours < PRD_PRIOR_HOURS) {
             p->mu_rate += PRD_PRIOR_GAIN * (y - p->mu_rate);
@@ -456,15 +474,18 @@ prd_learned_hour(prd_learned_t *l, prd_pooled_t *p,
     l->count = 0;
     l->counted = 0;
 
-    prd_learned_rate(l, p, t, now_s);
+    prd_learned_rate(l, p, t, 1, now_s);
 }
 
 
-/* The habit, or what the next horizon is expected to need. */
+/*
+ * The habit, or what the next horizon is expected to need.  `on`: the client
+ * was active in the last horizon, too.
+ */
 
 static void
 prd_learned_rate(prd_learned_t *l, const prd_pooled_t *p,
-    const prd_envelope_terms_t *t, double now_s)
+    const prd_envelope_terms_t *t, int on, double now_s)
 {
     float  r, near, hour, hours, count;
 
@@ -486,9 +507,15 @@ prd_learned_rate(prd_learned_t *l, const prd_pooled_t *p,
          */
 
         if (!t->learning) {
-            /* what is counted already was of an hour that has ended */
+            /*
+             * What is counted already was of an hour that has ended, and
+             * says nothing of this one; but of who goes on without a pause
+             * it is closed in a moment, and until then it holds: or each
+             * full hour would be a further step of growth for a patient
+             * thief (bench/frog: 7 % more).
+             */
 
-            count = l->counted ? 0 : l->count;
+            count = l->counted && !on ? 0 : l->count;
             hours = l->hours - l->counted;
             hour *= 1 + PRD_NEAR_HOURS / hours;
             near = prd_min(near, prd_max(hour - count, 0.0f)
@@ -508,7 +535,7 @@ void
 prd_learned_ahead(prd_learned_t *l, const prd_pooled_t *p,
     const prd_envelope_terms_t *t, double now_s)
 {
-    prd_learned_rate(l, p, t, now_s);
+    prd_learned_rate(l, p, t, 0, now_s);
 }
 
 
@@ -534,7 +561,9 @@ prd_learned_near(prd_learned_t *l, prd_pooled_t *p,
             if (l->level > 0) {
 
                 if (vote) {
-                    prd_scores_vote(&p->near[prd_age(l->run)],
+                    class_ = prd_age(l->run);
+                    prd_scores_vote(&p->near[class_],
+                                    prd_scores_from(p->near, class_),
                                     log2f(actual / l->level), PRD_ALPHA_RATE,
                                     PRD_RATE_VOTES, t->learning, now_s);
                 }
@@ -562,8 +591,11 @@ prd_learned_near(prd_learned_t *l, prd_pooled_t *p,
 
             if (vote) {
                 class_ = prd_age(l->run);
-                prd_scores_zero(&p->near[class_], 1, t->learning, now_s);
-                prd_scores_zero(&p->near[0], gap - 1u, t->learning, now_s);
+                prd_scores_zero(&p->near[class_],
+                                prd_scores_from(p->near, class_), 1,
+                                t->learning, now_s);
+                prd_scores_zero(&p->near[0], &p->near[0], gap - 1u,
+                                t->learning, now_s);
             }
 
             l->run = 0;
@@ -572,7 +604,7 @@ prd_learned_near(prd_learned_t *l, prd_pooled_t *p,
         l->near_bin = bin;
         l->near = 0;
 
-        prd_learned_rate(l, p, t, now_s);
+        prd_learned_rate(l, p, t, l->run > 0, now_s);
     }
 
     l->near = prd_min(l->near + (count > 0 ? (float) count : 0),

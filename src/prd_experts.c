@@ -59,6 +59,9 @@ typedef struct {
     unsigned  day;                         /* bins in one */
     unsigned  period;
     unsigned  n;                           /* bins, newest first */
+    unsigned  slow;
+    uint32_t  now_s;                       /* not that of the bin: clients */
+                                           /* come back with old ones */
     float     ring[PRD_TRACK_RING];
 } prd_track_view_t;
 
@@ -232,7 +235,7 @@ prd_track_edge(int32_t k)
 
 
 static void
-prd_track_errors_solve(prd_track_errors_t *t)
+prd_track_errors_solve(const prd_track_errors_t *t, float q[PRD_QUANTILES])
 {
     float     want, lo, hi, part;
     int32_t   k;
@@ -256,26 +259,105 @@ prd_track_errors_solve(prd_track_errors_t *t)
             part = (want - (float) sum) / (float) t->cell[i];
 
             if (k == 0) {
-                t->q[u++] = 0;
+                q[u++] = 0;
                 continue;
             }
 
             lo = k > 0 ? prd_track_edge(k - 1) : -prd_track_edge(-k);
             hi = k > 0 ? prd_track_edge(k) : -prd_track_edge(-k - 1);
-            t->q[u++] = lo + (hi - lo) * part;
+            q[u++] = lo + (hi - lo) * part;
         }
 
         sum += t->cell[i];
     }
+}
 
+
+/* From `from` towards `to`, by at most `most` on the scale of the header. */
+
+static float
+prd_track_slow(float from, float to, float most)
+{
+    float  lo, hi;
+
+    from = copysignf(log2f(1 + fabsf(from)), from);
+    lo = from - most;
+    hi = from + most;
+    lo = copysignf(exp2f(fabsf(lo)) - 1, lo);
+    hi = copysignf(exp2f(fabsf(hi)) - 1, hi);
+
+    return to < lo ? lo : to > hi ? hi : to;
+}
+
+
+/* `from` is what stands in for the table while it is too small. */
+
+static void
+prd_track_errors_publish(prd_track_errors_t *t, const prd_track_errors_t *from,
+    const prd_track_view_t *v)
+{
+    float     q[PRD_QUANTILES], most;
+    unsigned  i;
+
+    prd_track_errors_solve(t, q);
     t->fresh = 0;
+
+    if (!v->slow) {
+        memcpy(t->q, q, sizeof(q));
+        t->at_s = v->now_s;
+        return;
+    }
+
+    if (t->at_s == 0) {
+        memmove(t->q, from->q, sizeof(q));
+        t->at_s = v->now_s;
+        return;
+    }
+
+    if (v->now_s <= t->at_s) {
+
+        /* a clock that steps back by a day is believed */
+
+        if (t->at_s - v->now_s > 86400) {
+            t->at_s = v->now_s;
+        }
+
+        return;
+    }
+
+    most = PRD_TRACK_PER_DAY * (float) (v->now_s - t->at_s) / 86400;
+    most = prd_min(most, PRD_TRACK_PER_DAY);
+    t->at_s = v->now_s;
+
+    for (i = 0; i < PRD_QUANTILES; i++) {
+        t->q[i] = prd_track_slow(t->q[i], q[i], most);
+    }
+}
+
+
+static const prd_track_errors_t *
+prd_track_errors(const prd_track_errors_t *t, unsigned state)
+{
+    unsigned  idle;
+
+    if (t[state].votes >= TRACK_KNOWN) {
+        return &t[state];
+    }
+
+    idle = PRD_TRACK_IDLE + prd_track_state_idle(state);
+
+    return t[idle].votes >= TRACK_KNOWN ? &t[idle] : &t[PRD_TRACK_ALL];
 }
 
 
 static void
-prd_track_errors_add(prd_track_errors_t *t, unsigned cell)
+prd_track_errors_add(prd_track_errors_t *tables, unsigned state,
+    unsigned cell, const prd_track_view_t *v)
 {
-    unsigned  i, n, odd;
+    unsigned             i, n, odd;
+    prd_track_errors_t  *t;
+
+    t = &tables[state];
 
     t->cell[cell]++;
     t->votes++;
@@ -298,7 +380,7 @@ prd_track_errors_add(prd_track_errors_t *t, unsigned cell)
     if (t->votes >= TRACK_FIRST
         && (t->fresh >= 64 || 16 * t->fresh >= t->votes))
     {
-        prd_track_errors_solve(t);
+        prd_track_errors_publish(t, prd_track_errors(tables, state), v);
     }
 }
 
@@ -478,21 +560,6 @@ prd_track_view_now(const prd_track_t *t, const prd_tracks_t *p,
     v->young = b->age < TRACK_YOUNG;
     v->coarse = prd_track_idle(b->idle);
     v->state = prd_track_state(b->level_long, v->coarse, v->young);
-}
-
-
-static const prd_track_errors_t *
-prd_track_errors(const prd_track_errors_t *t, unsigned state)
-{
-    unsigned  idle;
-
-    if (t[state].votes >= TRACK_KNOWN) {
-        return &t[state];
-    }
-
-    idle = PRD_TRACK_IDLE + prd_track_state_idle(state);
-
-    return t[idle].votes >= TRACK_KNOWN ? &t[idle] : &t[PRD_TRACK_ALL];
 }
 
 
@@ -815,19 +882,52 @@ prd_track_score_pooled(prd_track_state_t *s, float error,
 
 
 static void
-prd_track_widen(prd_track_state_t *s, unsigned i, float by)
+prd_track_widen(prd_track_horizon_t *h, unsigned state, unsigned i, float by,
+    const prd_track_view_t *view)
 {
-    float  v;
+    float                v, most;
+    unsigned             k;
+    prd_track_state_t   *s;
+    prd_track_anchor_t  *a;
+
+    s = &h->state[state];
+    a = &h->anchor[state];
 
     v = s->width[i] + 520 / (20 + s->votes) * by;
     v = prd_max(v, -1);
-    s->width[i] = prd_min(v, 1);
+    v = prd_min(v, 1);
+
+    if (!view->slow || a->at_s == 0) {
+        memcpy(a->width, s->width, sizeof(a->width));
+        a->at_s = view->now_s;
+
+    } else if (view->now_s < a->at_s && a->at_s - view->now_s > 86400) {
+        a->at_s = view->now_s;
+
+    } else if (view->now_s > a->at_s) {
+        most = PRD_TRACK_BAND * (float) (view->now_s - a->at_s) / 86400;
+        most = prd_min(most, PRD_TRACK_BAND);
+        a->at_s = view->now_s;
+
+        for (k = 0; k < PRD_QUANTILES - 1; k++) {
+            a->width[k] += prd_max(prd_min(s->width[k] - a->width[k], most),
+                                   -most);
+        }
+    }
+
+    if (view->slow) {
+        v = prd_max(v, a->width[i] - PRD_TRACK_BAND);
+        v = prd_min(v, a->width[i] + PRD_TRACK_BAND);
+    }
+
+    s->width[i] = v;
 }
 
 
 static void
 prd_track_score_widths(prd_track_bins_t *b, prd_track_horizon_t *h,
-    unsigned state, unsigned horizon, const float *out, float y, int vote)
+    const prd_track_view_t *view, unsigned horizon, const float *out, float y,
+    int vote)
 {
     float     g, v;
     unsigned  i;
@@ -843,11 +943,11 @@ prd_track_score_widths(prd_track_bins_t *b, prd_track_horizon_t *h,
         b->shift[horizon][i - 1] = (int8_t) prd_min(v, TRACK_SHIFT_ONE);
 
         if (vote) {
-            prd_track_widen(&h->state[state], i - 1, TRACK_WIDTH * g);
+            prd_track_widen(h, view->state, i - 1, TRACK_WIDTH * g, view);
 
             if (i == PRD_QUANTILES - 1) {
-                prd_track_widen(&h->state[PRD_TRACK_ALL], i - 1,
-                                TRACK_WIDTH_ALL * g);
+                prd_track_widen(h, PRD_TRACK_ALL, i - 1, TRACK_WIDTH_ALL * g,
+                                view);
             }
         }
     }
@@ -893,7 +993,7 @@ prd_track_score(prd_track_bins_t *b, prd_track_horizon_t *h,
         prd_track_score_own(b, horizon > 0, i, m, loss[i]);
     }
 
-    prd_track_score_widths(b, h, v->state, horizon, m->out, y, vote);
+    prd_track_score_widths(b, h, v, horizon, m->out, y, vote);
 
     if (!vote) {
         return;
@@ -924,9 +1024,9 @@ prd_track_score(prd_track_bins_t *b, prd_track_horizon_t *h,
         z = d / k;
         c = prd_track_cell(z);
 
-        prd_track_errors_add(&h->errors[e][m->state[e]], c);
-        prd_track_errors_add(&h->errors[e][idle], c);
-        prd_track_errors_add(&h->errors[e][PRD_TRACK_ALL], c);
+        prd_track_errors_add(h->errors[e], m->state[e], c, v);
+        prd_track_errors_add(h->errors[e], idle, c, v);
+        prd_track_errors_add(h->errors[e], PRD_TRACK_ALL, c, v);
     }
 
     (void) prd_score_add(&h->score, y, m->out, m->q[PRD_EXPERT_STEPS]);
@@ -1247,6 +1347,8 @@ prd_track_step(prd_track_t *t, prd_tracks_t *p, unsigned class, float y,
 
     v.day = 86400 / p->bin_s[class];
     v.period = b->period;
+    v.slow = p->slow;
+    v.now_s = p->now_s;
 
     for (i = 0; i < PRD_TRACK_WAIT; i++) {
         w = &b->wait[i];

@@ -50,6 +50,8 @@
 #define PRD_TRACK_RING       72            /* bins that are remembered */
 #define PRD_TRACK_GAP        12            /* missing bins closed one by one */
 #define PRD_TRACK_Y_MAX      1e14f         /* more is taken for that */
+#define PRD_TRACK_PER_DAY    0.5f
+#define PRD_TRACK_BAND       0.25f
 
 enum {
     PRD_EXPERT_LAST = 0,                   /* with pooled errors: */
@@ -134,6 +136,7 @@ typedef struct {
 /* A client: all bytes 0 is one that has not been seen. */
 
 typedef struct {
+    _Alignas(8)                            /* copied by words */
     uint16_t          version;
     uint16_t          size;
     uint16_t          hour[2][24];         /* packed; working day, weekend */
@@ -152,7 +155,8 @@ typedef struct {
     uint16_t          cell[PRD_TRACK_CELLS];
     uint16_t          votes;
     uint16_t          fresh;               /* since q was worked out */
-    float             q[PRD_QUANTILES];
+    float             q[PRD_QUANTILES];    /* published; see `slow` */
+    uint32_t          at_s;                /* when q was moved; 0: never */
 } prd_track_errors_t;
 
 
@@ -176,16 +180,30 @@ typedef struct {
     float             width[PRD_QUANTILES - 1];    /* e-folds */
 } prd_track_state_t;
 
+/* What the widths of a state stay near while tables are slow. */
+
+typedef struct {
+    float             width[PRD_QUANTILES - 1];
+    uint32_t          at_s;                /* when it was moved; 0: never */
+} prd_track_anchor_t;
+
 typedef struct {
     prd_track_errors_t  errors[PRD_EXPERT_LOCATIONS][PRD_TRACK_STATES];
     prd_track_state_t   state[PRD_TRACK_STATES];
+    prd_track_anchor_t  anchor[PRD_TRACK_STATES];
     prd_score_t         score;
 } prd_track_horizon_t;
 
 
 /*
- * What is learned of all clients together: some 1 MB for each length of
+ * What is learned of all clients together: some 0.5 MB for each length of
  * bins.  No pointers.
+ *
+ * slow = 1 bounds what votes can do, whoever casts them and however many: of
+ * a published quantile z, log2(1 + |z|) with the sign of z moves by at most
+ * PRD_TRACK_PER_DAY a day, and a table that was not in use begins with what
+ * stood in for it.  Widths stay within PRD_TRACK_BAND e-folds of an anchor
+ * that moves by at most that a day.
  */
 
 typedef struct {
@@ -195,7 +213,8 @@ typedef struct {
     int32_t              offset_s;         /* local time - UTC; the caller's */
     uint32_t             profile;          /* class that learns the hours */
     uint32_t             whole;            /* y are counts: the caller's */
-    uint32_t             spare;
+    uint32_t             slow;             /* 1: strangers vote; the caller's */
+    uint32_t             now_s;            /* wall, where slow; the caller's */
     prd_track_horizon_t  horizon[PRD_TRACK_CLASSES][PRD_TRACK_HORIZONS];
 } prd_tracks_t;
 

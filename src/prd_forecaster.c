@@ -47,6 +47,7 @@ static void prd_forecaster_series(prd_view_t *view, double end_s,
 static void prd_forecaster_outlook(prd_forecaster_t *f, prd_view_t *view,
     const prd_policy_t *policy, const prd_envelope_terms_t *t,
     uint64_t end_s);
+static void prd_forecaster_sizes(prd_view_t *view);
 static void prd_forecaster_top(prd_forecaster_t *f, prd_top_e by,
     const prd_top_t *top);
 
@@ -413,6 +414,7 @@ prd_forecaster_outlook(prd_forecaster_t *f, prd_view_t *view,
         memset(&f->groups, 0, sizeof(prd_ballot_t));
     }
 
+    prd_forecaster_sizes(view);
     prd_outlook_close(&view->outlook, &f->outlook, zone->last * PRD_BIN_S,
                       end_s, t->learning, prd_forecaster_group_vote, &ballot);
     prd_outlook_look_ahead(&view->outlook, end_s, prd_forecaster_ahead,
@@ -444,6 +446,35 @@ prd_forecaster_outlook(prd_forecaster_t *f, prd_view_t *view,
         zone->class_n_seen[i] = n;
         zone->class_cost_seen[i] = cost;
     }
+}
+
+
+/* Responses of the bin that is over, by their sizes. */
+
+static void
+prd_forecaster_sizes(prd_view_t *view)
+{
+    uint32_t     i;
+    uint64_t     n, grown[PRD_SIZES], group_grown[PRD_GROUPS];
+    prd_zone_t  *zone;
+
+    zone = view->zone;
+
+    for (i = 0; i < PRD_SIZES; i++) {
+        n = prd_zone_sum(zone, offsetof(prd_worker_t, size)
+                               + i * sizeof(uint64_t));
+        grown[i] = n - zone->size_seen[i];
+        zone->size_seen[i] = n;
+    }
+
+    for (i = 0; i < PRD_GROUPS; i++) {
+        n = prd_zone_sum(zone, offsetof(prd_worker_t, group_size)
+                               + i * sizeof(uint64_t));
+        group_grown[i] = n - zone->group_size_seen[i];
+        zone->group_size_seen[i] = n;
+    }
+
+    prd_outlook_sizes(&view->outlook, grown, group_grown, zone->pooled.cost);
 }
 
 

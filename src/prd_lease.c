@@ -909,17 +909,6 @@ prd_lease_final(prd_view_t *view, const prd_policy_t *policy,
 }
 
 
-/* May a key be admitted by the estimate, without tokens in hand? */
-
-static inline int
-prd_lease_free(const prd_terms_t *t, prd_verdict_e verdict, unsigned known)
-{
-    /* while the pool is more than half full, the level decides nothing */
-
-    return t->m == PRD_M_INF || (verdict == PRD_BORROWED && known);
-}
-
-
 /* Was the store heard of this key a moment ago? */
 
 static inline unsigned
@@ -933,6 +922,41 @@ prd_lease_known(prd_lease_t *l, uint32_t now_ms)
 }
 
 
+/*
+ * May a key be admitted by the estimate, without tokens in hand?  While the
+ * pool is more than half full and lends without bound the level decides
+ * nothing.  Else each of the other nodes may have lent as much as this one,
+ * and not have reported it: it must fit for all of them.
+ */
+
+static inline int
+prd_lease_free(prd_view_t *view, prd_lease_t *l, const prd_terms_t *t,
+    prd_verdict_e verdict, uint32_t level, uint32_t now_ms)
+{
+    uint32_t  seen;
+    uint64_t  x;
+
+    if (t->m == PRD_M_INF) {
+        return 1;
+    }
+
+    if (verdict != PRD_BORROWED) {
+        return 0;
+    }
+
+    seen = prd_lease_load32(&l->seen_ms);
+
+    if (seen == 0 || prd_elapsed(seen, now_ms) > PRD_LEASE_FRESH_MS) {
+        return 0;
+    }
+
+    x = (uint64_t) prd_word_level(prd_lease_load(&l->debt)) + t->cost;
+    x = level + x * (prd_lease_nodes(view) - 1);
+
+    return prd_min(x, UINT32_MAX) << 16 <= (uint64_t) t->m * t->depth;
+}
+
+
 /* The newcomer key: 0, PRD_LEASE_PARENT (ask), or refused (*verdict). */
 
 static __attribute__((noinline)) unsigned
@@ -941,7 +965,6 @@ prd_lease_judge_parent(prd_view_t *view, const prd_policy_t *policy,
 {
     uint32_t      level, delay_ms;
     uint64_t      word, next;
-    unsigned      known;
     prd_terms_t   t;
     prd_lease_t  *l;
 
@@ -950,11 +973,10 @@ prd_lease_judge_parent(prd_view_t *view, const prd_policy_t *policy,
 
     *verdict = prd_lease_look(view, l, answer->parent_slot, 0, &t,
                               ask->now_ms, &word, &next, &level, &delay_ms);
-    known = prd_lease_known(l, ask->now_ms);
 
     if (*verdict == PRD_REJECTED) {
 
-        if (known) {
+        if (prd_lease_known(l, ask->now_ms)) {
             return 0;
         }
 
@@ -963,7 +985,8 @@ prd_lease_judge_parent(prd_view_t *view, const prd_policy_t *policy,
     }
 
     return prd_lease_enough(l, answer->cost, ask->now_ms)
-           || prd_lease_free(&t, *verdict, known) ? 0 : PRD_LEASE_PARENT;
+           || prd_lease_free(view, l, &t, *verdict, level, ask->now_ms)
+           ? 0 : PRD_LEASE_PARENT;
 }
 
 
@@ -974,7 +997,7 @@ prd_lease_try(prd_view_t *view, const prd_policy_t *policy,
 {
     uint32_t       first[2], delay_ms;
     uint64_t       word, next;
-    unsigned       keys, known;
+    unsigned       keys;
     prd_rc_t       rc;
     prd_lease_t   *l;
     prd_verdict_e  verdict;
@@ -1042,16 +1065,15 @@ prd_lease_try(prd_view_t *view, const prd_policy_t *policy,
     if (verdict == PRD_REJECTED
         || !prd_lease_enough(l, answer->cost, ask->now_ms))
     {
-        known = prd_lease_known(l, ask->now_ms);
-
-        if (verdict == PRD_REJECTED && known) {
+        if (verdict == PRD_REJECTED && prd_lease_known(l, ask->now_ms)) {
             (void) prd_lease_refuse(view, ask, answer, PRD_REASON_NONE,
                                     prd_lease_keys(answer));
             return PRD_OK;
         }
 
         if (verdict == PRD_REJECTED
-            || !prd_lease_free(&answer->terms, verdict, known))
+            || !prd_lease_free(view, l, &answer->terms, verdict,
+                               answer->level, ask->now_ms))
         {
             keys = PRD_LEASE_CLIENT;
         }

@@ -46,6 +46,7 @@
 #define PRD_LEASE_KEY         16       /* digits of a tag in a key's name */
 
 #define PRD_LEASE_KNOWN_MS    1000     /* an estimate refuses for that long */
+#define PRD_LEASE_FRESH_MS    200      /* and lends */
 #define PRD_LEASE_IDLE_MS     1000     /* unspent tokens go back then, */
 #define PRD_LEASE_IDLE_MOST   8000     /* or later where the bucket is low */
 #define PRD_LEASE_VOID_MS     10000    /* nobody has returned them: void */

@@ -15,7 +15,11 @@
  * to give way.
  *
  * All of it is written by the forecasting thread (or the replay tool) alone.
- * Workers read copies: prd_outlook_client(), prd_outlook_misses().
+ * Records, tracks and misses are read by workers meanwhile: they are made in
+ * memory of the thread's own and then written, as they are copied, by relaxed
+ * words, under a sequence number that is odd while this is done.  Of groups,
+ * chains and curves workers read single numbers for show, plainly; the one
+ * that a note of a transition is filed under may be a second old.
  */
 
 
@@ -28,6 +32,7 @@
 #include "prd_experts.h"
 #include "prd_group.h"
 #include "prd_markov.h"
+#include "prd_size.h"
 
 
 #define PRD_OUTLOOK_SHARE    6         /* slots for a record */
@@ -36,6 +41,7 @@
 #define PRD_OUTLOOK_TRACKS   24        /* slots for a track */
 #define PRD_OUTLOOK_ACTIVE   12
 #define PRD_OUTLOOK_AHEAD    360       /* bins: a pass over all tracks */
+#define PRD_OUTLOOK_FIRST_S  604800    /* of pooled tables: not yet slow */
 #define PRD_OUTLOOK_PASS     60        /* bins: a pass over all for groups */
 #define PRD_OUTLOOK_MISSES   256
 #define PRD_OUTLOOK_SPANS    3         /* of aggregates: 60, 300, 3600 s */
@@ -49,7 +55,7 @@ extern const uint32_t  prd_outlook_span_s[PRD_OUTLOOK_SPANS];
 
 typedef struct {
     _Atomic uint32_t  seq;             /* odd while being written */
-    uint32_t          slot;
+    uint32_t          slot;            /* the rest is words: relaxed */
     uint64_t          tag;             /* 0: free */
     uint32_t          bin;             /* of the last demand: wall s / 10 */
     uint32_t          refused;         /* prd_entry_t.refused as last seen */
@@ -66,8 +72,8 @@ typedef struct {
 
 
 /*
- * A client's curves.  Guarded by its record's seq; the open bins are those
- * that still count.
+ * A client's curves.  Guarded by its record's seq, words as those; the open
+ * bins are those that still count.
  */
 
 typedef struct {
@@ -135,11 +141,23 @@ typedef struct {
     int64_t           group_curve_bin[PRD_GROUPS];
     prd_curve_t       group_curve[PRD_GROUPS][PRD_OUTLOOK_POINTS];
 
+    prd_sizes_t       sizes;                  /* of requests */
+    float             group_n[PRD_GROUPS];    /* sized in a group, fading */
+    float             group_bytes[PRD_GROUPS];
+    double            cost;                   /* tokens a request; 0: 1 */
+    double            bytes_bin;              /* of the 10 s that are over */
+    double            bytes[PRD_OUTLOOK_SPANS];       /* of open bins */
+    float             bytes_upper[PRD_OUTLOOK_SPANS]; /* 95 % quantile that */
+                                              /* was forecast; 0: none */
+    float             bytes_covered[PRD_OUTLOOK_SPANS];   /* share of bins */
+    uint32_t          bytes_scored[PRD_OUTLOOK_SPANS];    /* saturates */
+
     _Atomic uint32_t  miss_next;       /* misses ever, modulo 2^32 */
     _Atomic uint64_t  missed;          /* the same, not modulo */
     _Atomic uint32_t  miss_seq[PRD_OUTLOOK_MISSES];
     prd_miss_t        miss[PRD_OUTLOOK_MISSES];
 
+    uint64_t          tracks_since_s;  /* wall: votes are heard since */
     prd_tracks_t      tracks;          /* pooled, 60 s, 300 s and 3600 s */
 
     _Alignas(64)
@@ -166,7 +184,7 @@ typedef struct {
     uint32_t           at;             /* next record of the pass */
     uint32_t           loads;
     uint32_t           running;        /* 1: a pass is under way */
-    int32_t            offset_s;       /* of local time from UTC; the caller's */
+    int32_t            offset_s;       /* of local time; the caller's */
     uint32_t           begun;          /* 1: tails are where the rings were */
     uint32_t           turn;
     uint32_t           tail[PRD_OUTLOOK_RINGS];
@@ -233,6 +251,24 @@ void prd_outlook_close(prd_outlook_view_t *v, prd_outlook_work_t *w,
     double tokens, uint64_t end_s, int learning, prd_outlook_vote_pt vote,
     void *data);
 
+/*
+ * Before the end of a 10 s bin: what responses were counted in it, words of
+ * prd_size.h of all and of a sample of the groups'; tokens a request costs.
+ */
+void prd_outlook_sizes(prd_outlook_view_t *v, const uint64_t grown[PRD_SIZES],
+    const uint64_t group_grown[PRD_GROUPS], double cost);
+
+/*
+ * Bytes of a response, of a group or (PRD_GROUP_NONE) of all; a group's mean is
+ * drawn to that of all as by PRD_SIZE_PRIOR requests, the quantile is that of
+ * all.  PRD_DECLINED: none has been seen.
+ */
+prd_rc_t prd_outlook_size_of(const prd_outlook_t *o, unsigned group,
+    prd_size_t *size);
+
+/* The mean of it for a token: what a forecast of tokens is of bytes; or 0. */
+double prd_outlook_bytes(const prd_outlook_t *o, unsigned group);
+
 /* What a request of a class costs, of all clients. */
 void prd_outlook_cost(prd_outlook_view_t *v, unsigned class_, float cost);
 
@@ -270,6 +306,31 @@ void prd_outlook_pack(const prd_tracked_t *c, uint8_t *p);
 prd_rc_t prd_outlook_unpack(prd_tracked_t *c, const uint8_t *p);
 prd_rc_t prd_outlook_give(prd_outlook_view_t *v, const prd_tracked_t *c,
     uint32_t slot, uint16_t generation);
+
+/*
+ * The same of a track, for a file or another zone: a copy of what a record
+ * has, with its open bins, and back to the client in `slot`, whose record was
+ * given before; `ahead` of it is worked out anew.  The caller has checked
+ * t->track.  PRD_DECLINED: there is none, or it is being written; there is no
+ * such record, or it has one.  PRD_EFULL: there is no track left.
+ */
+prd_rc_t prd_outlook_copy_bins(const prd_outlook_view_t *v,
+    const prd_tracked_t *c, prd_outlook_track_t *t);
+prd_rc_t prd_outlook_give_track(prd_outlook_view_t *v,
+    const prd_outlook_track_t *t, uint32_t slot, uint16_t generation,
+    uint32_t horizon_s);
+
+/*
+ * A record, or a track's bins, of a clock that was `shift_s` behind ours, when
+ * ours was base_s: what comes is as long ago as it was.  A time before 1970
+ * becomes its first bin.
+ */
+void prd_outlook_shift(prd_tracked_t *c, int64_t shift_s);
+void prd_outlook_shift_track(prd_outlook_track_t *t, int64_t base_s,
+    int64_t shift_s);
+
+/* After aggregates were loaded: what they forecast for now is published. */
+void prd_outlook_resume(prd_outlook_view_t *v, uint64_t now_s);
 
 /* Newest first, at most `most`. */
 uint32_t prd_outlook_misses(const prd_outlook_view_t *v, prd_miss_t *miss,

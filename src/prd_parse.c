@@ -408,8 +408,8 @@ prd_parse_rate(prd_str_t s, prd_rate_t *rate, unsigned *bare)
 
 
 /*
- * ngx_parse_time(): units in falling order, each once, spaces between them; a
- * number without a unit at the end counts seconds.
+ * The server's grammar of times: units in falling order, each once, spaces
+ * between them; a number without a unit at the end counts seconds.
  */
 
 prd_rc_t

@@ -32,6 +32,13 @@
 #define PRD_PROFILE_TRACKED  64            /* records in a chunk */
 #define PRD_PROFILE_PACK     (PRD_PROFILE_TRACKED * PRD_OUTLOOK_PACKED + 4)
 #define PRD_PROFILE_CURVE    (1024 * 1024)
+#define PRD_PROFILE_WORDS    (16 * 1024 * 1024)
+#define PRD_PROFILE_PIECE    512           /* words that share a bitmap */
+#define PRD_PROFILE_TRACK    (8 + 8 * PRD_TRACK_CLASSES)
+#define PRD_PROFILE_OPEN     (16 * PRD_OUTLOOK_SPANS + 8 + 8 * PRD_GROUPS)
+#define PRD_PROFILE_SIZES    (8 * PRD_SIZES + 8 * PRD_GROUPS + 8              \
+                              + 16 * PRD_OUTLOOK_SPANS)
+#define PRD_PROFILE_TRIES    3             /* of a copy under a writer */
 
 #define PRD_PROFILE_ALIVE    65536         /* slots between signs of life */
 #define PRD_PROFILE_DAY_S    86400.0
@@ -56,6 +63,10 @@ _Static_assert(PRD_PROFILE_CHUNK * PRD_PROFILE_RECORD + 8
                <= PRD_PROFILE_POOLED
                && PRD_CLASSES * 16 + 4 <= PRD_PROFILE_POOLED,
                "what is buffered fits where the pooled tables do");
+_Static_assert(sizeof(prd_track_t) % 4 == 0 && sizeof(prd_tracks_t) % 4 == 0,
+               "they are written by words of 4 bytes");
+_Static_assert(PRD_PROFILE_OPEN <= PRD_PROFILE_PACK,
+               "open bins fit where a pack does");
 
 
 /* A client, with stamps of this machine. */
@@ -273,6 +284,7 @@ prd_profile_write_head(prd_profile_t *f, const prd_profile_head_t *head)
 
     prd_checksum_init(&f->sum);
     f->written_s = head->written_s;
+    f->version = PRD_PROFILE_VERSION;
 
     memcpy(p, PRD_PROFILE_MAGIC, 8);
     p += 8;
@@ -318,7 +330,9 @@ prd_profile_read_head(prd_profile_t *f, prd_profile_head_t *head)
     p = buf + 8;
     head->version = prd_get32(&p);
 
-    if (head->version != PRD_PROFILE_VERSION) {
+    if (head->version < PRD_PROFILE_OLD
+        || head->version > PRD_PROFILE_VERSION)
+    {
         return PRD_EVERSION;
     }
 
@@ -328,6 +342,7 @@ prd_profile_read_head(prd_profile_t *f, prd_profile_head_t *head)
     head->pid = prd_get32(&p);
 
     f->written_s = head->written_s;
+    f->version = head->version;
 
     return PRD_OK;
 }
@@ -881,10 +896,477 @@ prd_profile_write_pack(prd_profile_t *f, const void *p, size_t len)
 }
 
 
+/* Most words of a young track and of tables that few vote in are 0. */
+
+static prd_rc_t
+prd_profile_write_words(prd_profile_t *f, const void *src, size_t len)
+{
+    size_t       i, n, left;
+    uint8_t      buf[PRD_PROFILE_PIECE / 8 + PRD_PROFILE_PIECE * 4], *p;
+    uint32_t     word;
+    prd_rc_t     rc;
+    const char  *s = src;
+
+    p = buf;
+    prd_put32(&p, (uint32_t) len);
+    rc = prd_profile_write(f, buf, 4);
+
+    for (left = len / 4; left && rc == PRD_OK; left -= n) {
+        n = prd_min(left, PRD_PROFILE_PIECE);
+        p = buf + (n + 7) / 8;
+        memset(buf, 0, (n + 7) / 8);
+
+        for (i = 0; i < n; i++, s += 4) {
+            memcpy(&word, s, 4);
+
+            if (word) {
+                buf[i / 8] |= (uint8_t) (1 << i % 8);
+                memcpy(p, &word, 4);
+                p += 4;
+            }
+        }
+
+        rc = prd_profile_write(f, buf, (size_t) (p - buf));
+    }
+
+    return rc;
+}
+
+
+/* Into `len` bytes at dst; PRD_DECLINED: there were more or fewer of them. */
+
+static prd_rc_t
+prd_profile_read_words(prd_profile_t *f, void *dst, size_t len)
+{
+    char      *d = dst;
+    size_t     i, n, left, set;
+    uint8_t    bits[PRD_PROFILE_PIECE / 8], buf[PRD_PROFILE_PIECE * 4], *p;
+    uint32_t   size;
+    prd_rc_t   rc;
+
+    rc = prd_profile_read32(f, &size);
+
+    if (rc != PRD_OK) {
+        return rc;
+    }
+
+    if (size > PRD_PROFILE_WORDS || size % 4) {
+        return PRD_ECORRUPT;
+    }
+
+    if (size != len) {
+        d = NULL;
+    }
+
+    for (left = size / 4; left; left -= n) {
+        n = prd_min(left, PRD_PROFILE_PIECE);
+        rc = prd_profile_read(f, bits, (n + 7) / 8);
+
+        if (rc != PRD_OK) {
+            return rc;
+        }
+
+        if (n % 8) {
+            bits[n / 8] &= (uint8_t) ((1u << n % 8) - 1);
+        }
+
+        for (i = 0, set = 0; i < (n + 7) / 8; i++) {
+            set += (size_t) __builtin_popcount(bits[i]);
+        }
+
+        rc = prd_profile_read(f, buf, set * 4);
+
+        if (rc != PRD_OK) {
+            return rc;
+        }
+
+        if (d == NULL) {
+            continue;
+        }
+
+        memset(d, 0, n * 4);
+        p = buf;
+
+        for (i = 0; i < (n + 7) / 8; i++) {
+            for (set = bits[i]; set; set &= set - 1) {
+                memcpy(d + 4 * (8 * i + (size_t) __builtin_ctzl(set)), p, 4);
+                p += 4;
+            }
+        }
+
+        d += n * 4;
+    }
+
+    return size == len ? PRD_OK : PRD_DECLINED;
+}
+
+
+static prd_rc_t
+prd_profile_write_open(prd_profile_t *f, const prd_outlook_t *o)
+{
+    uint8_t   buf[PRD_PROFILE_OPEN], *p;
+    uint32_t  i;
+
+    p = buf;
+
+    for (i = 0; i < PRD_OUTLOOK_SPANS; i++) {
+        prd_put64(&p, (uint64_t) o->bin[i]);
+        prd_put_double(&p, o->sum[i]);
+    }
+
+    prd_put64(&p, (uint64_t) o->group_bin);
+
+    for (i = 0; i < PRD_GROUPS; i++) {
+        prd_put_double(&p, o->group_sum[i]);
+    }
+
+    return prd_profile_write(f, buf, sizeof(buf));
+}
+
+
+static double
+prd_profile_tokens(double v)
+{
+    return v > 0 ? prd_min(v, PRD_PROFILE_SUM) : 0;
+}
+
+
+/* o NULL: skips */
+
+static prd_rc_t
+prd_profile_read_open(prd_profile_t *f, prd_outlook_t *o)
+{
+    double          sum[PRD_OUTLOOK_SPANS + PRD_GROUPS];
+    uint8_t         buf[PRD_PROFILE_OPEN];
+    uint32_t        i;
+    uint64_t        bin[PRD_OUTLOOK_SPANS + 1];
+    prd_rc_t        rc;
+    const uint8_t  *p;
+
+    rc = prd_profile_read(f, buf, sizeof(buf));
+
+    if (rc != PRD_OK || o == NULL) {
+        return rc;
+    }
+
+    p = buf;
+
+    for (i = 0; i < PRD_OUTLOOK_SPANS; i++) {
+        bin[i] = prd_get64(&p);
+        sum[i] = prd_profile_tokens(prd_get_double(&p));
+    }
+
+    bin[PRD_OUTLOOK_SPANS] = prd_get64(&p);
+
+    for (i = 0; i < PRD_GROUPS; i++) {
+        sum[PRD_OUTLOOK_SPANS + i] = prd_profile_tokens(prd_get_double(&p));
+    }
+
+    for (i = 0; i <= PRD_OUTLOOK_SPANS; i++) {
+        if (bin[i] > UINT32_MAX) {
+            return PRD_ECORRUPT;
+        }
+    }
+
+    for (i = 0; i < PRD_OUTLOOK_SPANS; i++) {
+        o->bin[i] = (int64_t) bin[i];
+        o->sum[i] = sum[i];
+    }
+
+    o->group_bin = (int64_t) bin[PRD_OUTLOOK_SPANS];
+
+    for (i = 0; i < PRD_GROUPS; i++) {
+        o->group_sum[i] = o->groups.group[i].id
+                          ? (float) sum[PRD_OUTLOOK_SPANS + i] : 0;
+    }
+
+    return PRD_OK;
+}
+
+
+/* Sizes of requests, those of groups, tokens of one, forecasts of bytes. */
+
+static prd_rc_t
+prd_profile_write_sizes(prd_profile_t *f, const prd_outlook_t *o)
+{
+    uint8_t   buf[PRD_PROFILE_SIZES], *p;
+    uint32_t  i;
+
+    p = buf;
+
+    for (i = 0; i < PRD_SIZES; i++) {
+        prd_put_float(&p, o->sizes.n[i]);
+        prd_put_float(&p, o->sizes.bytes[i]);
+    }
+
+    for (i = 0; i < PRD_GROUPS; i++) {
+        prd_put_float(&p, o->group_n[i]);
+        prd_put_float(&p, o->group_bytes[i]);
+    }
+
+    prd_put_double(&p, o->cost);
+
+    for (i = 0; i < PRD_OUTLOOK_SPANS; i++) {
+        prd_put_double(&p, o->bytes[i]);
+        prd_put_float(&p, o->bytes_covered[i]);
+        prd_put32(&p, o->bytes_scored[i]);
+    }
+
+    return prd_profile_write(f, buf, sizeof(buf));
+}
+
+
+/* Sizes that are not sound are seen anew, all of them. */
+
+static void
+prd_profile_settle_sizes(prd_outlook_t *o)
+{
+    int       fine;
+    uint32_t  i;
+
+    fine = prd_sizes_check(&o->sizes) == PRD_OK
+           && o->cost >= 0 && o->cost <= PRD_PROFILE_TOKENS;
+
+    for (i = 0; i < PRD_GROUPS; i++) {
+        fine &= o->group_n[i] >= 0 && o->group_n[i] <= 1e12f
+                && o->group_bytes[i] >= 0 && o->group_bytes[i] <= 1e24f;
+
+        if (o->groups.group[i].id == 0) {
+            o->group_n[i] = o->group_bytes[i] = 0;
+        }
+    }
+
+    for (i = 0; i < PRD_OUTLOOK_SPANS; i++) {
+        fine &= o->bytes_covered[i] >= 0 && o->bytes_covered[i] <= 1
+                && o->bytes_scored[i] <= INT32_MAX;
+        o->bytes[i] = prd_profile_tokens(o->bytes[i]);
+        o->bytes_upper[i] = 0;
+    }
+
+    if (!fine) {
+        memset(&o->sizes, 0, sizeof(prd_sizes_t));
+        memset(o->group_n, 0, sizeof(o->group_n));
+        memset(o->group_bytes, 0, sizeof(o->group_bytes));
+        memset(o->bytes_covered, 0, sizeof(o->bytes_covered));
+        memset(o->bytes_scored, 0, sizeof(o->bytes_scored));
+        o->cost = 0;
+    }
+}
+
+
+/* o NULL: skips */
+
+static prd_rc_t
+prd_profile_read_sizes(prd_profile_t *f, prd_outlook_t *o)
+{
+    uint8_t         buf[PRD_PROFILE_SIZES];
+    uint32_t        i;
+    prd_rc_t        rc;
+    const uint8_t  *p;
+
+    rc = prd_profile_read(f, buf, sizeof(buf));
+
+    if (rc != PRD_OK || o == NULL) {
+        return rc;
+    }
+
+    p = buf;
+
+    for (i = 0; i < PRD_SIZES; i++) {
+        o->sizes.n[i] = prd_get_float(&p);
+        o->sizes.bytes[i] = prd_get_float(&p);
+    }
+
+    for (i = 0; i < PRD_GROUPS; i++) {
+        o->group_n[i] = prd_get_float(&p);
+        o->group_bytes[i] = prd_get_float(&p);
+    }
+
+    o->cost = prd_get_double(&p);
+
+    for (i = 0; i < PRD_OUTLOOK_SPANS; i++) {
+        o->bytes[i] = prd_get_double(&p);
+        o->bytes_covered[i] = prd_get_float(&p);
+        o->bytes_scored[i] = prd_get32(&p);
+    }
+
+    prd_profile_settle_sizes(o);
+
+    return PRD_OK;
+}
+
+
+/* Pooled tables, and the tracks of those who have one. */
+
+static prd_rc_t
+prd_profile_write_tracks(prd_profile_t *f, const prd_view_t *view)
+{
+    uint8_t              buf[PRD_PROFILE_TRACK], *p;
+    uint32_t             i, k, used;
+    prd_rc_t             rc;
+    prd_tracked_t        c;
+    prd_outlook_t       *o;
+    prd_outlook_track_t  t;
+
+    o = view->outlook.outlook;
+
+    rc = prd_profile_write_words(f, &o->tracks, sizeof(prd_tracks_t));
+
+    used = atomic_load_explicit(&o->used, memory_order_relaxed);
+
+    for (i = 0; i < used && rc == PRD_OK; i++) {
+
+        if (i % PRD_PROFILE_ALIVE == 0) {
+            rc = f->write(f->data, "", 0);
+        }
+
+        if (view->outlook.client[i].track == 0
+            || prd_outlook_copy(&view->outlook, i, &c) != PRD_OK
+            || prd_outlook_copy_bins(&view->outlook, &c, &t) != PRD_OK
+            || prd_track_check(&t.track, sizeof(prd_track_t)) != PRD_OK)
+        {
+            continue;
+        }
+
+        p = buf;
+        prd_put64(&p, c.tag);
+
+        for (k = 0; k < PRD_TRACK_CLASSES; k++) {
+            prd_put32(&p, t.bin[k]);
+            prd_put_float(&p, t.sum[k]);
+        }
+
+        rc = rc == PRD_OK ? prd_profile_write(f, buf, sizeof(buf)) : rc;
+        rc = rc == PRD_OK ? prd_profile_write_words(f, &t.track,
+                                                    sizeof(prd_track_t))
+                          : rc;
+    }
+
+    memset(buf, 0, 8);
+
+    return rc == PRD_OK ? prd_profile_write(f, buf, 8) : rc;
+}
+
+
+/* To whom the table says it belongs. */
+
+static void
+prd_profile_give_track(prd_view_t *view, uint64_t tag,
+    const prd_outlook_track_t *t, const prd_policy_t *policy)
+{
+    uint32_t  slot;
+
+    slot = prd_table_find(&view->table, tag);
+
+    if (slot != PRD_NO_SLOT) {
+        (void) prd_outlook_give_track(&view->outlook, t, slot,
+            (uint16_t) prd_env_generation(atomic_load_explicit(
+                &view->table.entries[slot].envelope, memory_order_relaxed)),
+            (uint32_t) prd_profile_horizon(policy));
+    }
+}
+
+
+/* Tables of other bins, too, are of no use. */
+
+static void
+prd_profile_settle_tables(prd_tracks_t *tracks)
+{
+    if (prd_tracks_check(tracks, sizeof(prd_tracks_t)) != PRD_OK
+        || memcmp(tracks->bin_s, prd_outlook_span_s, sizeof(tracks->bin_s))
+           != 0)
+    {
+        (void) prd_tracks_init(tracks, prd_outlook_span_s);
+    }
+
+    tracks->whole = 1;
+
+    /* of the local time then: until the first bin is closed */
+
+    if (tracks->offset_s > 86400 || tracks->offset_s < -86400) {
+        tracks->offset_s = 0;
+    }
+}
+
+
+/*
+ * view NULL: skips.  Tables and tracks that are not sound, or of another
+ * layout, begin anew.
+ */
+
+static prd_rc_t
+prd_profile_read_tracks(prd_profile_t *f, prd_view_t *view,
+    const prd_policy_t *policy, int64_t base_s, int64_t shift_s)
+{
+    uint8_t              buf[PRD_PROFILE_TRACK];
+    uint32_t             k;
+    uint64_t             tag;
+    prd_rc_t             rc;
+    prd_tracks_t        *tracks;
+    const uint8_t       *p;
+    prd_outlook_track_t  t;
+
+    tracks = view ? &view->outlook.outlook->tracks : NULL;
+
+    rc = prd_profile_read_words(f, tracks, tracks ? sizeof(prd_tracks_t) : 0);
+
+    if (tracks) {
+        prd_profile_settle_tables(tracks);
+    }
+
+    if (rc != PRD_OK && rc != PRD_DECLINED) {
+        return rc;
+    }
+
+    for ( ;; ) {
+        rc = prd_profile_read(f, buf, 8);
+
+        if (rc != PRD_OK) {
+            return rc;
+        }
+
+        p = buf;
+        tag = prd_get64(&p);
+
+        if (tag == 0) {
+            return PRD_OK;
+        }
+
+        rc = prd_profile_read(f, buf, sizeof(buf) - 8);
+
+        if (rc != PRD_OK) {
+            return rc;
+        }
+
+        memset(&t, 0, sizeof(prd_outlook_track_t));
+        p = buf;
+
+        for (k = 0; k < PRD_TRACK_CLASSES; k++) {
+            t.bin[k] = prd_get32(&p);
+            t.sum[k] = prd_get_float(&p);
+        }
+
+        rc = prd_profile_read_words(f, &t.track, sizeof(prd_track_t));
+
+        if (rc != PRD_OK && rc != PRD_DECLINED) {
+            return rc;
+        }
+
+        if (view && rc == PRD_OK
+            && prd_track_check(&t.track, sizeof(prd_track_t)) == PRD_OK)
+        {
+            prd_outlook_shift_track(&t, base_s, shift_s);
+            prd_profile_give_track(view, tag, &t, policy);
+        }
+    }
+}
+
+
 /* Curves are as they are in memory: another layout of them is not read. */
 
 static prd_rc_t
-prd_profile_write_outlook(prd_profile_t *f, const prd_view_t *view)
+prd_profile_write_outlook(prd_profile_t *f, const prd_view_t *view,
+    uint64_t now_s)
 {
     size_t          len;
     uint8_t         buf[PRD_PROFILE_PACK], *p;
@@ -894,6 +1376,14 @@ prd_profile_write_outlook(prd_profile_t *f, const prd_view_t *view)
     prd_outlook_t  *o;
 
     o = view->outlook.outlook;
+
+    p = buf;
+    prd_put64(&p, now_s);
+    rc = prd_profile_write(f, buf, 8);
+
+    if (rc != PRD_OK) {
+        return rc;
+    }
 
     len = sizeof(buf);
     rc = prd_group_pack(&o->groups, buf, &len);
@@ -928,6 +1418,9 @@ prd_profile_write_outlook(prd_profile_t *f, const prd_view_t *view)
         rc = prd_profile_write_pack(f, &o->group[i],
                           o->group[i].bins ? sizeof(prd_aggregate_t) : 0);
     }
+
+    rc = rc == PRD_OK ? prd_profile_write_open(f, o) : rc;
+    rc = rc == PRD_OK ? prd_profile_write_sizes(f, o) : rc;
 
     used = atomic_load_explicit(&o->used, memory_order_relaxed);
     p = buf + 4;
@@ -966,7 +1459,9 @@ prd_profile_write_outlook(prd_profile_t *f, const prd_view_t *view)
 
     memset(buf, 0, 4);
 
-    return rc == PRD_OK ? prd_profile_write(f, buf, 4) : rc;
+    rc = rc == PRD_OK ? prd_profile_write(f, buf, 4) : rc;
+
+    return rc == PRD_OK ? prd_profile_write_tracks(f, view) : rc;
 }
 
 
@@ -1037,21 +1532,38 @@ prd_profile_read_curve(prd_profile_t *f, prd_aggregate_t *a, uint32_t bin_s)
 }
 
 
-/* view NULL: skips */
+/* view NULL: skips.  base_s: our time when the file was written. */
 
 static prd_rc_t
-prd_profile_read_outlook(prd_profile_t *f, prd_view_t *view)
+prd_profile_read_outlook(prd_profile_t *f, prd_view_t *view,
+    const prd_policy_t *policy, uint64_t now_s, uint64_t base_s)
 {
     float           typical;
     size_t          len;
+    int64_t         shift_s;
     uint8_t         buf[PRD_PROFILE_PACK];
     uint32_t        i, k, n, id, slot;
+    uint64_t        then_s;
     prd_rc_t        rc;
     prd_tracked_t   c;
     prd_outlook_t  *o;
     const uint8_t  *p;
 
     o = view ? view->outlook.outlook : NULL;
+    shift_s = 0;
+
+    if (f->version > PRD_PROFILE_OLD) {
+        rc = prd_profile_read(f, buf, 8);
+
+        if (rc != PRD_OK) {
+            return rc;
+        }
+
+        p = buf;
+        then_s = prd_get64(&p);
+        shift_s = (int64_t) base_s
+                  - (int64_t) prd_min(then_s, INT64_MAX / 2);
+    }
 
     rc = prd_profile_read_pack(f, buf, sizeof(buf), &len);
 
@@ -1118,15 +1630,29 @@ prd_profile_read_outlook(prd_profile_t *f, prd_view_t *view)
         }
     }
 
+    if (f->version > PRD_PROFILE_OLD) {
+        rc = prd_profile_read_open(f, o);
+        rc = rc == PRD_OK ? prd_profile_read_sizes(f, o) : rc;
+
+        if (rc != PRD_OK) {
+            return rc;
+        }
+    }
+
     if (o) {
         o->loads++;
+        prd_outlook_resume(&view->outlook, now_s);
     }
 
     for ( ;; ) {
         rc = prd_profile_read32(f, &n);
 
-        if (rc != PRD_OK || n == 0) {
+        if (rc != PRD_OK) {
             return rc;
+        }
+
+        if (n == 0) {
+            break;
         }
 
         if (n > PRD_PROFILE_TRACKED) {
@@ -1150,6 +1676,7 @@ prd_profile_read_outlook(prd_profile_t *f, prd_view_t *view)
             slot = prd_table_find(&view->table, c.tag);
 
             if (slot != PRD_NO_SLOT) {
+                prd_outlook_shift(&c, shift_s);
                 c.refused = atomic_load_explicit(
                                 &view->table.entries[slot].refused,
                                 memory_order_relaxed);
@@ -1160,6 +1687,11 @@ prd_profile_read_outlook(prd_profile_t *f, prd_view_t *view)
             }
         }
     }
+
+    return f->version > PRD_PROFILE_OLD
+           ? prd_profile_read_tracks(f, view, policy, (int64_t) base_s,
+                                     shift_s)
+           : PRD_OK;
 }
 
 
@@ -1319,7 +1851,7 @@ prd_profile_write_zone(prd_profile_t *f, prd_str_t name, prd_str_t key,
         rc = prd_profile_write(f, buf, 4);
     }
 
-    return rc == PRD_OK ? prd_profile_write_outlook(f, view) : rc;
+    return rc == PRD_OK ? prd_profile_write_outlook(f, view, now_s) : rc;
 }
 
 
@@ -1493,7 +2025,7 @@ prd_profile_read_body(prd_profile_t *f, prd_view_t *view,
         }
 
         if (n == 0) {
-            return prd_profile_read_outlook(f, view);
+            return prd_profile_read_outlook(f, view, policy, now_s, base_s);
         }
 
         if (n > PRD_PROFILE_CHUNK) {
@@ -1574,14 +2106,16 @@ prd_profile_read_end(prd_profile_t *f)
 
 /* Of a zone that its thread may be writing: what is not sane begins anew. */
 
-static void
-prd_profile_copy_outlook(const prd_view_t *from, prd_view_t *to)
+void
+prd_profile_copy_outlook(const prd_view_t *from, prd_view_t *to,
+    const prd_policy_t *policy, uint64_t now_s)
 {
-    size_t          len;
-    uint8_t         buf[PRD_PROFILE_PACK];
-    uint32_t        i, used, slot;
-    prd_tracked_t   c, sane;
-    prd_outlook_t  *o, *was;
+    size_t                len;
+    uint8_t               buf[PRD_PROFILE_PACK];
+    uint32_t              i, used, slot;
+    prd_tracked_t         c, sane;
+    prd_outlook_t        *o, *was;
+    prd_outlook_track_t   t;
 
     o = to->outlook.outlook;
     was = from->outlook.outlook;
@@ -1624,7 +2158,40 @@ prd_profile_copy_outlook(const prd_view_t *from, prd_view_t *to)
         }
     }
 
-    o->loads++;
+    for (i = 0; i < PRD_OUTLOOK_SPANS; i++) {
+        o->bin[i] = was->bin[i];
+        o->sum[i] = prd_profile_tokens(was->sum[i]);
+    }
+
+    o->group_bin = was->group_bin;
+
+    for (i = 0; i < PRD_GROUPS; i++) {
+        if (o->groups.group[i].id && o->chain_id[i] == was->chain_id[i]) {
+            o->group_sum[i] = (float) prd_profile_tokens(was->group_sum[i]);
+            o->group_n[i] = was->group_n[i];
+            o->group_bytes[i] = was->group_bytes[i];
+        }
+    }
+
+    o->sizes = was->sizes;
+    o->cost = was->cost;
+    memcpy(o->bytes, was->bytes, sizeof(o->bytes));
+    memcpy(o->bytes_covered, was->bytes_covered, sizeof(o->bytes_covered));
+    memcpy(o->bytes_scored, was->bytes_scored, sizeof(o->bytes_scored));
+    prd_profile_settle_sizes(o);
+
+    for (i = 0; i < PRD_PROFILE_TRIES; i++) {
+        memcpy(&o->tracks, &was->tracks, sizeof(prd_tracks_t));
+
+        if (prd_tracks_check(&o->tracks, sizeof(prd_tracks_t)) == PRD_OK) {
+            break;
+        }
+    }
+
+    prd_profile_settle_tables(&o->tracks);
+
+    o->loads = was->loads + 1;
+    prd_outlook_resume(&to->outlook, now_s);
 
     used = atomic_load_explicit(&was->used, memory_order_relaxed);
     used = prd_min(used, from->outlook.clients);
@@ -1651,6 +2218,12 @@ prd_profile_copy_outlook(const prd_view_t *from, prd_view_t *to)
                 (uint16_t) prd_env_generation(atomic_load_explicit(
                     &to->table.entries[slot].envelope,
                     memory_order_relaxed)));
+
+            if (prd_outlook_copy_bins(&from->outlook, &c, &t) == PRD_OK
+                && prd_track_check(&t.track, sizeof(prd_track_t)) == PRD_OK)
+            {
+                prd_profile_give_track(to, c.tag, &t, policy);
+            }
         }
     }
 }
@@ -1717,7 +2290,7 @@ prd_profile_copy(const prd_view_t *from, prd_view_t *to,
         }
     }
 
-    prd_profile_copy_outlook(from, to);
+    prd_profile_copy_outlook(from, to, policy, now_s);
     prd_profile_settle(to, now_ms);
 
     return kept;

@@ -13,17 +13,30 @@
  *            classes u32, { index u32, name's hash u32, slow mean f64 }... |
  *            chunk..., 0 u32, outlook
  *   chunk    records u32 (1..PRD_PROFILE_CHUNK), record...
- *   outlook  pack of groups, {group's id u32, pack of its chain, hours of its
- *            typical day 24 x f32}..., curves of the zone and of the groups,
- *            chunk of clients' records..., 0 u32
+ *   outlook  now u64 | pack of groups, {group's id u32, pack of its chain,
+ *            hours of its typical day 24 x f32}..., curves of the zone and of
+ *            the groups, {open bin u64, tokens in it f64} x 3 of the zone, the
+ *            groups' open bin u64, {tokens f64} x 12, {requests f32, bytes
+ *            f32} x 60 by size, x 12 by group, tokens a request f64, {bytes
+ *            in the open bin f64, covered f32, scored u32} x 3, chunk of
+ *            clients' records..., 0 u32 | words of the pooled tables of all tracks,
+ *            track..., 0 u64
  *   pack     len u32, bytes; a curve: len u32 and bytes as in memory, or 0
+ *   track    client's tag u64, {open bin u32, tokens in it f32} x 3, words of
+ *            its track
+ *   words    len u32, then for each 2 KB of it (less at the end) a bit for each
+ *            word of 4 bytes, 1: it is not 0, and those words as in memory
  *   record   104 bytes, see prd_profile.c; long known clients come first
+ *
+ * A file of version 2 has none of `now`, open bins, sizes, tables and tracks,
+ * and is still read: its clients begin new tracks.
  *
  * Kept are clients with a closed block or hour, each with its bucket, so that
  * a restart hands out no fresh bursts.
  *
  * An age is counted from when the file was written, and the time between
- * then and loading is added.  With a sane clock that gives the stamps back;
+ * then and loading is added.  The bins of a record of the outlook and of a
+ * track are the writer's, whose time was `now`: they are ages just so.  With a sane clock that gives the stamps back;
  * a clock that has gone back since moves them with it.  The time in between
  * counts as any other without requests, but not without end: pooled
  * quantiles and anchors get at most a day's credit to move (so does growth,
@@ -42,7 +55,8 @@
 #include "prd_zone.h"
 
 
-#define PRD_PROFILE_VERSION  2
+#define PRD_PROFILE_VERSION  3
+#define PRD_PROFILE_OLD      2          /* the oldest that is read */
 #define PRD_PROFILE_CHUNK    64
 #define PRD_PROFILE_NAME     256        /* bytes of the buffers for both */
 #define PRD_PROFILE_KEY      4096
@@ -73,6 +87,7 @@ typedef struct {
     void           *data;
     prd_checksum_t  sum;
     uint64_t        written_s;       /* from the header */
+    uint32_t        version;         /* from the header */
 } prd_profile_t;
 
 
@@ -101,6 +116,9 @@ prd_rc_t prd_profile_read_name(prd_profile_t *f, char *name, size_t *name_len,
     char *key, size_t *key_len, prd_secret_t *secret);
 
 /*
+ * Where the caller goes to a zone without having read the header in this
+ * prd_profile_t, written_s and version of it are the caller's to set.
+ *
  * A zone that has fewer slots takes what it can, longest known first; *kept
  * says how many.  After PRD_ECORRUPT the zone holds what was read before it,
  * which is sane.
@@ -122,6 +140,10 @@ prd_rc_t prd_profile_read_end(prd_profile_t *f);
  */
 uint64_t prd_profile_copy(const prd_view_t *from, prd_view_t *to,
     const prd_policy_t *policy, uint64_t now_s, uint32_t now_ms);
+
+/* Only what is forecast beside envelopes; `to` has the clients already. */
+void prd_profile_copy_outlook(const prd_view_t *from, prd_view_t *to,
+    const prd_policy_t *policy, uint64_t now_s);
 
 
 #endif /* PRD_PROFILE_H_INCLUDED */

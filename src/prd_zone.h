@@ -20,7 +20,7 @@
 
 
 #define PRD_MAGIC      0x7072656431ull          /* "pred1" */
-#define PRD_LAYOUT     2                        /* of the shared memory */
+#define PRD_LAYOUT     3                        /* of the shared memory */
 
 #define PRD_WORKERS    64                       /* slots of own counters */
 #define PRD_CLASSES    256
@@ -55,6 +55,8 @@ typedef struct {
                                                 /* level units * 64 */
     _Atomic uint64_t  class_cost[PRD_CLASSES];  /* admitted, level units */
     _Atomic uint64_t  class_n[PRD_CLASSES];     /* requests of it */
+    _Atomic uint64_t  size[PRD_SIZES];          /* see prd_size.h */
+    _Atomic uint64_t  group_size[PRD_GROUPS];   /* of one in eight */
 } prd_worker_t;
 
 
@@ -196,6 +198,8 @@ typedef struct {
     uint64_t       class_seen[PRD_CLASSES];     /* sums at the last tick */
     uint64_t       class_cost_seen[PRD_CLASSES];        /* at the last bin */
     uint64_t       class_n_seen[PRD_CLASSES];
+    uint64_t       size_seen[PRD_SIZES];
+    uint64_t       group_size_seen[PRD_GROUPS];
     uint32_t       costed;                      /* priors have been moved */
     double         requests;                    /* admitted, for the mean */
     double         tokens;
@@ -338,40 +342,6 @@ static inline void
 prd_zone_add(prd_view_t *view, prd_counter_e c, uint64_t n)
 {
     prd_zone_sum_add(view, &view->worker->count[c], n);
-}
-
-
-typedef uint64_t __attribute__((may_alias))  prd_any_t;
-
-
-/*
- * Copies of what is written and read at once: whole words, relaxed; whether
- * the copy holds together is told by a sequence number around it.
- */
-
-static inline void
-prd_words_read(void *dst, const void *src, size_t size)
-{
-    size_t            i;
-    prd_any_t        *d = dst;
-    const prd_any_t  *s = src;
-
-    for (i = 0; i < size / sizeof(uint64_t); i++) {
-        d[i] = __atomic_load_n(&s[i], __ATOMIC_RELAXED);
-    }
-}
-
-
-static inline void
-prd_words_write(void *dst, const void *src, size_t size)
-{
-    size_t            i;
-    prd_any_t        *d = dst;
-    const prd_any_t  *s = src;
-
-    for (i = 0; i < size / sizeof(uint64_t); i++) {
-        __atomic_store_n(&d[i], s[i], __ATOMIC_RELAXED);
-    }
 }
 
 

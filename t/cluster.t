@@ -7,13 +7,13 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+BEGIN { $ENV{PRD_TIMEOUT} ||= 240 }
+
 use PrdRedis;
 use PrdTest qw(wait_until);
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-
-$ENV{PRD_TIMEOUT} ||= 240;
 
 my $t = PrdTest->new;
 my @nodes = PrdRedis->cluster($t, 1);

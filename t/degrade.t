@@ -7,9 +7,10 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
-use PrdTest qw(wait_until spew);
+use PrdRedis;
+use PrdTest qw(wait_until);
 use Test::More;
-use Time::HiRes qw(time);
+use Time::HiRes qw(time sleep);
 
 
 my $na = PrdTest->new;
@@ -18,10 +19,7 @@ my $nb = PrdTest->new;
 my $redis_port = $na->port(5);
 my $nowhere = $na->port(6);                # nobody listens there
 my $redis = $na->redis(5);
-my $secret = $na->dir . '/secret';
-
-spew($secret, 'a secret of at least sixteen bytes');
-chmod 0600, $secret;
+my $secret = PrdRedis::secret_file($na, 'secret');
 
 sub store {
     my ($name, $port, $rest) = @_;
@@ -229,10 +227,41 @@ for my $i (1 .. 30) {
 is(scalar(grep { $_ != 200 && $_ != 429 } @status), 0, 'dead: all answered');
 cmp_ok($longest, '<', 0.05 + 0.1 * $PrdTest::SLOW, 'dead: in time');
 
+# one that is not there is tried at each tick of 100 ms, however long it takes
+
+sub failures {
+    my ($t) = @_;
+
+    return $t->json('/status')->{stores}{main}{connection_failures};
+}
+
+my $failures = failures($na);
+
+sleep 2;
+cmp_ok(failures($na) - $failures, '>=', 12 / $PrdTest::SLOW,
+       'dead: tried at each tick');
+cmp_ok(failures($na) - $failures, '<=', 60 * $PrdTest::SLOW,
+       'dead: not more often');
+
 $redis = $na->redis(5);
+$start = time;
 
 ok(in_touch($na), 'back: in touch');
 ok(in_touch($nb), 'back: in touch, the other');
+cmp_ok(time - $start, '<', 0.2 + 0.3 * $PrdTest::SLOW, 'back: soon');
+
+# the first to be heard of by an empty Redis is not alone for that
+
+my $least = 2;
+
+for (1 .. 30) {
+    my @n = map { counters($_, 'main')->{lease}{nodes} } $na, $nb;
+
+    ($least) = sort { $a <=> $b } $least, @n;
+    sleep 0.05;
+}
+
+is($least, 2, 'back: the others are still counted');
 
 @r = map { ($_ % 2 ? $na : $nb)->get('/strict?k=new') } 1 .. 25;
 

@@ -355,9 +355,14 @@ sub quiet {
     my ($name, @t) = @_;
 
     for my $t (@t) {
-        is_deeply([$t->log_lines(qr/\[(?:warn|error|crit|alert|emerg)\]
-                                    (?!.*limiting\ requests)/x)], [],
-                  "$name: no complaints");
+        my @lines = $t->log_lines(qr/\[(?:warn|error|crit|alert|emerg)\]
+                                     (?!.*limiting\ requests)/x);
+
+        # a server that has no CPU for 0.4 s is one that does not answer
+        @lines = grep { !/predictive store .* does not answer/ } @lines
+            if $PrdTest::SLOW > 1;
+
+        is_deeply(\@lines, [], "$name: no complaints");
     }
 }
 

@@ -6,6 +6,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use PrdRedis;
 use PrdTest qw(wait_until spew);
 use Test::More;
 use Time::HiRes qw(time sleep);
@@ -18,10 +19,7 @@ my $nb = PrdTest->new;
 
 my $redis_port = $na->port(5);
 my $redis = $na->redis(5);
-my $secret = $na->dir . '/secret';
-
-spew($secret, 'a secret of at least sixteen bytes');
-chmod 0600, $secret;
+my $secret = PrdRedis::secret_file($na, 'secret');
 
 my $conf = <<"END";
 worker_processes 2;
@@ -206,6 +204,11 @@ for my $file (@files) {
 my $bound = zone($na, 'one')->{lease}{overshoot_bound}
             + zone($nb, 'one')->{lease}{overshoot_bound};
 
+my $of_store = (values %{ $na->json('/status')->{stores} })[0];
+
+is($of_store->{overshoot_bound}, zone($na, 'one')->{lease}{overshoot_bound},
+   'a flood: the bound is the store\'s, too');
+cmp_ok($of_store->{overshoot_bound}, '>', 0, 'a flood: and is a number');
 is($n[2], 0, 'a flood: each is answered');
 cmp_ok($n[1], '>', $n[0], 'a flood: most are refused');
 cmp_ok($n[0], '<=', 100 + 100 * ($took + 0.1) + $bound,

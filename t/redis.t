@@ -163,14 +163,24 @@ $r = ask(command => 'LPUSH,string,x');
 like($r->{text}, qr/^WRONGTYPE/, 'another error');
 ok($t->wait_for_log(qr/says "WRONGTYPE/), 'logged, as it is another');
 
-$r = ask(script => 'return redis.error_reply("OOM of a script")',
-         keys => 'x');
-is($r->{error}, 1, 'a server that is of no use');
-ok(!status()->{up}, 'is given up for the moment');
-$r = ask(command => 'PING');
-is($r->{down}, 1, 'calls fail at once');
-ok(up(), 'it is tried again after a while');
-is(status()->{servers}[0]{breaker}, 'half_open', 'breaker half open');
+# it is given up for less than 50 ms: a busy machine may need some attempts
+
+my ($down, $breaker);
+
+for (1 .. 20) {
+    $r = ask(script => 'return redis.error_reply("OOM of a script")',
+             keys => 'x');
+    is($r->{error}, 1, 'a server that is of no use');
+
+    $down = ask(command => 'PING')->{down};
+    ok(up(), 'it is tried again after a while');
+    $breaker = status()->{servers}[0]{breaker};
+
+    last if $down && $breaker eq 'half_open';
+}
+
+is($down, 1, 'calls fail at once');
+is($breaker, 'half_open', 'breaker half open');
 $r = ask(command => 'PING');
 is($r->{ok}, 1, 'and when it is of use again');
 is(status()->{servers}[0]{breaker}, 'closed', 'the breaker is closed');
@@ -236,12 +246,12 @@ $r = ask(command => 'PING', up => 1);
 is($r->{status}, 503, 'and says so');
 $redis->restart;
 ok(up(), 'up when it is back');
-$r = ask(script => $incr, keys => 'n', args => 2);
-is($r->{first}, 2, 'which knows no script');
+$r = ask(script => $incr, keys => 'n', args => 2, timeout => 5000);
+is($r->{first}, 2, 'which knows no script') or diag(explain($r));
 
 $redis->freeze;
 $conn->send($conn->format('GET', '/shared?command=PING&n=10&timeout=20000'));
-sleep 0.05 * $PrdTest::SLOW;
+wait_until(5, sub { status()->{servers}[0]{outstanding} >= 10 });
 $redis->kill;
 like($conn->response->{body}, qr/ lost=10 /, 'calls under way are lost');
 $redis->restart;

@@ -108,6 +108,20 @@ for my $name (sort keys %greetings) {
     $locations .= "location = /$name { prdtest_redis $name; }\n";
 }
 
+# one that reads its file for a while
+
+my $loaded = $t->dir . '/loaded';
+
+PrdRedis->fault($t, $port, sub {
+    my ($words) = @_;
+
+    return -e $loaded ? "+PONG\r\n" : "-LOADING dataset in memory\r\n";
+});
+
+$blocks .= "predictive_store loading { server 127.0.0.1:" . $t->port($port++)
+           . "; secret file:$secret; }\n";
+$locations .= "location = /loading { prdtest_redis loading; }\n";
+
 # a cluster that says nonsense, and one that sends everybody in a circle
 
 my $self = '127.0.0.1:' . $t->port($port);
@@ -200,6 +214,27 @@ for my $name (sort keys %greetings) {
 }
 
 like($t->error_log, qr/"full".*max number of clients/, 'its text');
+is(scalar $t->log_lines(qr/"pong": server \S+ answers again/), 0,
+   'pong: a PING is no sign that all is well');
+
+
+# its connection is kept, and it is asked again and again
+
+ok($t->wait_for_log(qr/"loading": server \S+ is of no use: "LOADING/),
+   'loading: logged');
+is(PrdRedis::ask($t, '/loading', command => 'PING')->{down}, 1,
+   'loading: calls fail at once');
+PrdTest::spew($loaded, '');
+
+my $start = time;
+
+ok(wait_until(5, sub { PrdRedis::status($t, 'loading')->{up} }),
+   'loaded: up');
+cmp_ok(time - $start, '<', 0.2 + 0.3 * $PrdTest::SLOW, 'loaded: soon');
+is(PrdRedis::ask($t, '/loading', command => 'PING')->{ok}, 1,
+   'loaded: calls are answered');
+is(PrdRedis::status($t, 'loading')->{connects}, 1,
+   'loaded: by the same connection');
 
 
 # the cluster

@@ -316,6 +316,70 @@ is($r->{log}{lines_ahead}, 1, 'one ahead');
 is(int $r->{last_s}, 1003, 'and on');
 
 
+# How good forecasts were: six clients that keep to a request in ten seconds,
+# each bin a Poisson number, for 30 hours.
+
+my $steady = '';
+
+for my $s (0 .. 30 * 3600 - 1) {
+    for my $client (1 .. 6) {
+        $steady .= $start + $s . ".000\t192.0.2.$client\t\t0\t200\n"
+            if draw() % 10 == 0;
+    }
+}
+
+spew("$dir/steady.log", $steady);
+
+my @steady = ('--format=tsv', '--rate=5r/s', "$dir/steady.log");
+my @scores = @{report(@steady)->{forecasts}};
+
+is(join(' ', map { "$_->{bin_seconds}/$_->{horizon_seconds}" } @scores),
+   '60/60 60/360 60/720 300/300 300/1800 300/3600 3600/3600 3600/21600 '
+   . '3600/43200', 'forecasts by length of bins and horizon');
+is(join(' ', grep { !defined $_ || $_ < 0 || $_ > 1 }
+        map { @$_{qw(coverage95 coverage99)} } @scores), '',
+   'coverage is a share');
+
+for (grep { $_->{forecasts} >= 100 } @scores) {
+    my $what = "$_->{forecasts} of $_->{bin_seconds} s, "
+               . "$_->{horizon_seconds} s ahead";
+
+    # chance, and what is off until it is learned
+
+    my $off = 0.02 + 3 * sqrt(0.95 * 0.05 / $_->{forecasts});
+
+    cmp_ok(abs $_->{coverage95} - 0.95, '<', $off, "$what: 95 %");
+    cmp_ok(abs $_->{coverage99} - 0.99, '<', 0.03, "$what: 99 %");
+    cmp_ok($_->{coverage99}, '>=', $_->{coverage95}, "$what: 99 % is more");
+    cmp_ok($_->{relative_loss}, '<', 1, "$what: better than the last value");
+
+    # of a Poisson number n, the error is some 0.8 times its root
+
+    my $n = $_->{bin_seconds} / 10;
+
+    cmp_ok(abs $_->{wape} * sqrt($n) - 0.8, '<', 0.3, "$what: its error");
+}
+
+cmp_ok(scalar(grep { $_->{forecasts} >= 100 } @scores), '>=', 6,
+       'of most there are enough');
+
+my $table = (replay(@steady))[1];
+
+for (@scores) {
+    my $line = sprintf '%u s +%u s +%u +%.3f +%.3f +%.2f %% +%.2f %%',
+                       @$_{qw(bin_seconds horizon_seconds forecasts
+                              relative_loss wape)},
+                       100 * $_->{coverage95}, 100 * $_->{coverage99};
+
+    like($table, qr/^ +$line$/m, "text says the same of $_->{bin_seconds} s, "
+         . "$_->{horizon_seconds} s ahead");
+}
+
+is_deeply(report('--learn=off', @steady)->{forecasts}, [],
+          'where nothing is learned there are none');
+unlike((replay('--learn=off', @steady))[1], qr/^Forecasts/m, 'nor a table');
+
+
 # What is wrong is named.
 
 spew("$dir/broken.log", "garbage \x1b[2J\n" . $text{combined}

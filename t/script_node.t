@@ -6,48 +6,17 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use PrdRedis;
 use PrdTest qw(wait_until slurp);
-use IO::Socket::INET;
 use Test::More;
 use Time::HiRes qw(time sleep);
 
 
 my $slow = $PrdTest::SLOW;
 my $t = PrdTest->new;
+my $client = PrdRedis->new($t, 1)->connect;
 
-$t->redis(1);
-
-my $redis = IO::Socket::INET->new(Proto => 'tcp',
-    PeerAddr => '127.0.0.1:' . $t->port(1)) or die "connect: $!\n";
-
-
-# A command and its reply; an error of the server is a reference to its text.
-
-sub reply {
-    my $line = <$redis>;
-
-    defined $line or die "Redis is gone\n";
-    $line =~ s/\r\n$//;
-
-    my $type = substr $line, 0, 1, '';
-
-    return $line if $type eq '+' || $type eq ':';
-    return \$line if $type eq '-';
-    return undef if $line < 0;
-    return [map { reply() } 1 .. $line] if $type eq '*';
-
-    read $redis, my $data, $line + 2;
-
-    return substr $data, 0, $line;
-}
-
-sub redis {
-    print $redis join '', '*', scalar @_, "\r\n",
-        map { ('$', length, "\r\n", $_, "\r\n") } @_;
-    $redis->flush;
-
-    return reply();
-}
+sub redis { $client->call(@_) }
 
 
 # The bodies of the scripts, as the C compiler reads them.

@@ -6,13 +6,13 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+BEGIN { $ENV{PRD_TIMEOUT} ||= 240 }
+
 use PrdRedis;
 use PrdTest qw(wait_until);
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-
-$ENV{PRD_TIMEOUT} ||= 240;
 
 my $t = PrdTest->new;
 my $password = 'of-master-and-sentinels';
@@ -145,7 +145,18 @@ ok(wait_until(40, sub {
 }), 'the other one has taken over') or diag(explain(status()));
 is(master(), $master->addr, 'which is the master again');
 
-# and all sentinels: no matter as long as the master is there
+# and all sentinels: no matter as long as the master is there, and the last
+# one asked has heard of it
+
+ok(wait_until(40, sub {
+    my $port = $master->{port};
+
+    !grep {
+        $_->cli('sentinel', 'get-master-addr-by-name', 'mymaster')
+            !~ /^$port$/m
+    } @sentinels;
+}), 'all sentinels agree');
+ok(wait_until(10, sub { master() eq $master->addr }), 'and so do we');
 
 $_->kill for @sentinels;
 sleep 1.5;

@@ -8,6 +8,7 @@ use lib "$FindBin::Bin/lib";
 
 BEGIN { $ENV{PRD_TIMEOUT} ||= 240 }
 
+use PrdRedis;
 use PrdTest qw(wait_until spew);
 use Test::More;
 use Time::HiRes qw(time sleep);
@@ -67,8 +68,7 @@ END
 }
 
 for my $n (qw(a b c)) {
-    spew($node{$n}->dir . '/secret', '0123456789abcdef0123456789abcdef');
-    chmod 0600, $node{$n}->dir . '/secret';
+    PrdRedis::secret_file($node{$n}, 'secret');
     spew($node{$n}->dir . '/html/passed', "passed\n");
     $node{$n}->conf(conf());
 }
@@ -114,6 +114,9 @@ is($homes[0] + $homes[1], 64, "each group has a home: @homes");
 bin_begins(6 * $slow);
 
 my $began = time;
+my ($known) = requests('a', 'k1', 1);
+
+is($known->{headers}{'x-reason'}, 'quota', 'strangers at first');
 
 for my $k (1 .. 20) {
     my $n = $k % 2 ? 'a' : 'b';
@@ -122,8 +125,6 @@ for my $k (1 .. 20) {
     requests($n eq 'a' ? 'b' : 'a', "k$k", 15);
 }
 
-my ($known) = requests('a', 'k1', 1);
-is($known->{headers}{'x-reason'}, 'quota', 'strangers at first');
 note sprintf 'asked in %.1f s', time - $began;
 
 my %key = map { my ($r) = requests('a', "k$_", 1);
@@ -181,6 +182,7 @@ ok($node{c}->wait_for_log(qr/zone "one": begins with what other nodes/,
 
 ($known) = requests('c', 'k7', 1);
 is($known->{headers}{'x-status'}, 'PASSED', 'the first request there');
+is($known->{headers}{'x-reason'}, 'forecast', 'and by its forecast');
 
 my ($second) = requests('c', 'k7', 1);
 

@@ -96,6 +96,7 @@ sub state_of {
 
         my $pack = sub { $at += 4 + unpack "x$at V", $bytes };
 
+        $at += 8;
         $pack->();
 
         for (1 .. 12) {
@@ -105,12 +106,35 @@ sub state_of {
         }
 
         $pack->() for 1 .. 3 + 12;
+        $at += 152 + 480 + 96 + 8 + 48;
 
         while (my $n = unpack "x$at V", $bytes) {
             $at += 4 + 68 * $n;
         }
 
         $at += 4;
+
+        # tables of all tracks, tracks: words that are not 0
+
+        my $words = sub {
+            my $left = (unpack "x$at V", $bytes) / 4;
+
+            for ($at += 4; $left > 0; $left -= 512) {
+                my $n = $left < 512 ? $left : 512;
+
+                $at += int(($n + 7) / 8)
+                       + 4 * unpack "x$at %32b$n", $bytes;
+            }
+        };
+
+        $words->();
+
+        while (unpack "x$at Q<", $bytes) {
+            $at += 32;
+            $words->();
+        }
+
+        $at += 8;
         $state{zones}{$name} = { key => $key, secret => $secret,
                                  clients => scalar @levels,
                                  levels => \@levels };

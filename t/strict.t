@@ -6,6 +6,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use PrdRedis;
 use PrdTest qw(wait_until spew);
 use Test::More;
 
@@ -17,10 +18,7 @@ my $nb = PrdTest->new;
 
 my $redis_port = $na->port(5);
 my $redis = $na->redis(5);
-my $secret = $na->dir . '/secret';
-
-spew($secret, 'a secret of at least sixteen bytes');
-chmod 0600, $secret;
+my $secret = PrdRedis::secret_file($na, 'secret');
 
 my $conf = <<"END";
 worker_processes 2;
@@ -308,10 +306,7 @@ ok(ready($na), 'the new workers ask');
 # a zone stays with its store and its secret
 
 my $nc = PrdTest->new;
-my $other = $na->dir . '/other';
-
-spew($other, 'another secret of sixteen bytes');
-chmod 0600, $other;
+my $other = PrdRedis::secret_file($na, 'other', 'another secret of the tests');
 
 sub one {
     my ($file, $rest) = @_;

@@ -266,6 +266,7 @@ rpl_format_create(rpl_format_t **out, prd_str_t text, rpl_escape_e escape,
         rpl_time_slots(f, json_times, 7);
         (void) rpl_field_add(f, rpl_str("status"));
         (void) rpl_field_add(f, rpl_str("request_time"));
+        (void) rpl_field_add(f, rpl_str("body_bytes_sent"));
 
     } else {
         f->kind = RPL_FORMAT_TEXT;
@@ -306,6 +307,19 @@ rpl_format_create(rpl_format_t **out, prd_str_t text, rpl_escape_e escape,
 
     f->status = rpl_field_find(f, rpl_str("status"));
     f->request_time = rpl_field_find(f, rpl_str("request_time"));
+    f->bytes = rpl_field_find(f, rpl_str("bytes_sent"));
+
+    if (f->bytes == RPL_NO_SLOT) {
+        f->bytes = rpl_field_find(f, rpl_str("body_bytes_sent"));
+    }
+
+    if (f->kind == RPL_FORMAT_TSV) {
+        f->bytes = rpl_field_find(f, rpl_str("bytes"));
+    }
+
+    if (f->bytes != RPL_NO_SLOT && f->field[f->bytes].glued) {
+        f->bytes = RPL_NO_SLOT;
+    }
 
     if (f->status != RPL_NO_SLOT && f->field[f->status].glued) {
         f->status = RPL_NO_SLOT;
@@ -629,6 +643,32 @@ rpl_format_status(const rpl_format_t *f, const prd_str_t *fields,
     *status = n;
 
     return PRD_OK;
+}
+
+
+uint64_t
+rpl_format_bytes(const rpl_format_t *f, const prd_str_t *fields)
+{
+    size_t     i;
+    uint64_t   n;
+    prd_str_t  s;
+
+    if (f->bytes == RPL_NO_SLOT) {
+        return 0;
+    }
+
+    s = fields[f->bytes];
+
+    for (i = 0, n = 0; i < s.len && i < 18; i++) {
+
+        if (s.data[i] < '0' || s.data[i] > '9') {
+            return 0;
+        }
+
+        n = n * 10 + (uint64_t) (s.data[i] - '0');
+    }
+
+    return n;
 }
 
 

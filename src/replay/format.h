@@ -52,6 +52,7 @@ typedef struct {
     /* slots in order of preference, ended by RPL_NO_SLOT */
     uint32_t           time[8];
     uint32_t           status;
+    uint32_t           bytes;
     uint32_t           request_time;
 
     rpl_stamp_cache_t  cache;
@@ -87,6 +88,8 @@ prd_rc_t rpl_format_time(rpl_format_t *f, const prd_str_t *fields,
     rpl_stamp_t *t, const char **why);
 prd_rc_t rpl_format_status(const rpl_format_t *f, const prd_str_t *fields,
     uint32_t *status, const char **why);
+/* Of the response, with its header where that is known; 0: not known. */
+uint64_t rpl_format_bytes(const rpl_format_t *f, const prd_str_t *fields);
 int64_t rpl_format_duration(const rpl_format_t *f, const prd_str_t *fields);
 
 /*

@@ -32,8 +32,9 @@ typedef struct {
     uint32_t   cost;                 /* level units */
     uint32_t   charge;               /* RPL_NO_CHARGE: none */
     uint32_t   burst;                /* level units */
-    uint16_t   status;
-    uint16_t   whole;                /* stamped in whole seconds */
+    unsigned   status:10;
+    unsigned   whole:1;              /* stamped in whole seconds */
+    unsigned   bytes:21;             /* prd_env_encode(); 0: not known */
 } rpl_request_t;
 
 #define RPL_NO_CHARGE  UINT32_MAX

@@ -7,6 +7,7 @@
 
 
 #include <stdlib.h>
+#include <time.h>
 
 #include "decisions.h"
 #include "replay.h"
@@ -263,6 +264,25 @@ rpl_replay_decisions(rpl_replay_t *r, FILE *f)
 }
 
 
+/*
+ * Nights and weekends are those of where the tool runs, as in nginx: the
+ * environment's TZ says where.
+ */
+
+static void
+rpl_replay_local(rpl_replay_t *r, int64_t second)
+{
+    time_t     now;
+    struct tm  tm;
+
+    now = (time_t) second;
+
+    if (localtime_r(&now, &tm) != NULL) {
+        r->forecaster.outlook.offset_s = (int32_t) tm.tm_gmtoff;
+    }
+}
+
+
 /* The zone begins with the first request. */
 
 static void
@@ -272,6 +292,9 @@ rpl_replay_begin(rpl_replay_t *r, int64_t us)
     r->base_us = r->second * RPL_SECOND;
     r->now_us = r->base_us;
     r->totals.first_us = us;
+
+    tzset();
+    rpl_replay_local(r, r->second);
 
     rpl_zone_create(&r->zone, r->options.zone_size, &r->policy,
                     &r->options.secret, (uint64_t) (us / RPL_SECOND),
@@ -293,6 +316,10 @@ static void
 rpl_replay_round(rpl_replay_t *r, int64_t second)
 {
     rpl_totals_t  *t;
+
+    if (second / PRD_EPOCH_S != r->second / PRD_EPOCH_S) {
+        rpl_replay_local(r, second);
+    }
 
     (void) prd_forecaster_round(&r->forecaster, &r->zone.view, &r->policy,
                                 (double) second,
@@ -595,6 +622,10 @@ rpl_replay_give(void *data, rpl_request_t *q, size_t n)
             if (ask.charged) {
                 prd_settle(&r->zone.view, &r->policy, &ask, &a,
                            q->charge != RPL_NO_CHARGE ? q->charge : a.cost);
+            }
+
+            if (q->bytes) {
+                prd_sized(&r->zone.view, &a, prd_env_decode(q->bytes));
             }
 
             if (q->status == 401 || q->status == 403) {
@@ -922,10 +953,12 @@ rpl_replay_line(rpl_replay_t *r, prd_str_t line, const char **why)
 
     q.us = us;
     q.seq = t->lines - t->comments - t->broken;
-    q.status = (uint16_t) status;
+    q.status = status & 1023;
+    q.bytes = prd_env_encode(rpl_format_bytes(r->format, r->field))
+              & ((1 << 21) - 1);
 
     /* where others have a fraction, a stamp without one is exact */
-    q.whole = stamp.whole && !r->fraction;
+    q.whole = (stamp.whole && !r->fraction) & 1;
 
     t->refused_before += (status == 429 || status == 503);
     t->denied += (status == 401 || status == 403);

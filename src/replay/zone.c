@@ -2,6 +2,8 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "../prd_profile.h"
+
 #include "zone.h"
 
 
@@ -158,6 +160,9 @@ rpl_zone_grow(rpl_zone_t *z, uint32_t now_ms)
 
     to.view.zone->nbuckets = nbuckets;
     to.view.zone->size = to.size;
+
+    prd_profile_copy_outlook(&z->view, &to.view, z->policy,
+                             (uint64_t) zone->tick_s);
 
     credit = z->view.credit;
     rpl_zone_done(z);

@@ -46,7 +46,11 @@ take(void *data, void *p, size_t len)
 static void
 check(const prd_view_t *view)
 {
-    uint32_t              s, clients, claims;
+    float                 q[PRD_QUANTILES];
+    uint32_t              s, i, k, clients, claims;
+    prd_track_t           t;
+    prd_tracked_t         c;
+    const prd_tracks_t   *tracks;
     const prd_learned_t  *l;
 
     if (prd_table_check(&view->table, &clients, &claims) || claims) {
@@ -63,6 +67,35 @@ check(const prd_view_t *view)
                  && isfinite(l->rate) && l->count >= 0))
         {
             abort();
+        }
+    }
+
+    tracks = &view->outlook.outlook->tracks;
+
+    if (prd_tracks_check(tracks, sizeof(prd_tracks_t)) != PRD_OK) {
+        abort();
+    }
+
+    for (s = 0; s < view->outlook.clients; s++) {
+
+        if (prd_outlook_copy(&view->outlook, s, &c) != PRD_OK
+            || prd_outlook_copy_track(&view->outlook, &c, &t) != PRD_OK)
+        {
+            continue;
+        }
+
+        for (i = 0; i < 9; i++) {
+            if (prd_track_forecast(&t, tracks, i / 3, i % 3, NULL, 0, q)
+                != PRD_OK)
+            {
+                continue;
+            }
+
+            for (k = 0; k < PRD_QUANTILES; k++) {
+                if (!(q[k] >= (k ? q[k - 1] : 0) && isfinite(q[k]))) {
+                    abort();
+                }
+            }
         }
     }
 
@@ -142,6 +175,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         b.p = data;
         b.len = size;
         f.written_s = NOW_S - 10;
+        f.version = size % 2 ? PRD_PROFILE_VERSION : PRD_PROFILE_OLD;
         (void) prd_profile_read_zone(&f, &view, &policy, NOW_S, NOW_MS, &kept);
     }
 

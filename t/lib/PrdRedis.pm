@@ -70,6 +70,15 @@ sub port { $_[0]{port} }
 sub pid  { $_[0]{process}{pid} }
 sub addr { "127.0.0.1:$_[0]{port}" }
 
+sub connect {
+    my ($self) = @_;
+
+    my $socket = IO::Socket::INET->new(Proto => 'tcp', PeerAddr => $self->addr)
+                 or die "connect: $!\n";
+
+    return bless $socket, 'PrdRedis::Client';
+}
+
 
 sub restart {
     my ($self) = @_;
@@ -500,6 +509,54 @@ sub status {
     my $status = $t->json('/api/status');
 
     return ref $status ? $status->{stores}{$name || 'shared'} : undef;
+}
+
+
+package PrdRedis::Client;
+
+# A connection that says what a test wants and waits for the reply:
+#
+#     my $client = PrdRedis->new($t, 1)->connect;
+#     $client->call('SET', 'a', 1);
+
+use strict;
+use warnings;
+
+use parent -norequire, 'IO::Socket::INET';
+
+
+# The reply is a scalar, or a reference to an array; undef for nil, and for an
+# error of the server a reference to its text.
+
+sub call {
+    my ($self, @words) = @_;
+
+    print $self join '', '*', scalar @words, "\r\n",
+        map { ('$', length, "\r\n", $_, "\r\n") } @words;
+    $self->flush;
+
+    return reply($self);
+}
+
+
+sub reply {
+    my ($self) = @_;
+
+    my $line = <$self>;
+
+    defined $line or die "Redis is gone\n";
+    $line =~ s/\r\n$//;
+
+    my $type = substr $line, 0, 1, '';
+
+    return $line if $type eq '+' || $type eq ':';
+    return \$line if $type eq '-';
+    return undef if $line < 0;
+    return [map { reply($self) } 1 .. $line] if $type eq '*';
+
+    read $self, my $data, $line + 2;
+
+    return substr $data, 0, $line;
 }
 
 

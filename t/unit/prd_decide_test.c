@@ -1293,6 +1293,93 @@ clocks(void)
 }
 
 
+/* Responses are counted by size, a sample of them for their client's group. */
+
+static void
+sizes(void)
+{
+    unsigned           i, group;
+    uint64_t           n, sum, in_group, skipped;
+    prd_ask_t          ask;
+    prd_view_t         v;
+    prd_answer_t       a;
+    prd_policy_t       policy;
+    prd_outlook_t     *o;
+    prd_tracked_t      c;
+    prd_outlook_bin_t  bin;
+
+    static prd_outlook_work_t  work;
+
+    lab_policy(&policy, "rate=100r/s burst=50");
+    v = lab_zone(&policy, 100, LAB_S, LAB_MS);
+    o = v.outlook.outlook;
+    ask = lab_ask(&policy, 42, LAB_MS);
+    a = decide(&v, &policy, &ask);
+
+    /* a client of the third group */
+
+    memset(&bin, 0, sizeof(bin));
+    bin.tag = ask.tag;
+    bin.slot = a.slot;
+    bin.generation = (uint16_t) prd_env_generation(
+                         atomic_load(&v.table.entries[a.slot].envelope));
+    bin.blocks = 5;
+    bin.requests = 1;
+    bin.start_s = LAB_S;
+
+    {
+        float  ahead;
+
+        (void) prd_outlook_count(&v.outlook, &work, &bin, &ahead);
+    }
+
+    group = 2;
+    o->groups.group[group].id = 77;
+    v.outlook.client[0].group = (uint8_t) group;
+    v.outlook.client[0].group_id = 77;
+    is_int(prd_outlook_copy(&v.outlook, 0, &c), PRD_OK, "sizes: a record");
+
+    sum = 0;
+
+    for (i = 0; i < 8000; i++) {
+        prd_sized(&v, &a, 1000 + i % 3);
+        sum += 1000 + i % 3;
+    }
+
+    n = 0;
+
+    for (i = 0; i < PRD_SIZES; i++) {
+        n += atomic_load(&v.worker->size[i]);
+    }
+
+    is_int(n >> 40, 8000, "sizes: all are counted");
+    is_int(n & (PRD_SIZE_ONE - 1), sum, "sizes: their bytes");
+    is_int(atomic_load(&v.worker->size[prd_size_class(1000)]), n,
+           "sizes: in their class");
+
+    in_group = atomic_load(&v.worker->group_size[group]) >> 40;
+    ok(in_group > 800 && in_group < 1200, "sizes: an eighth in the group: %u",
+       (unsigned) in_group);
+
+    /* nobody's group is asked of who has no slot */
+
+    a.full = 1;
+    a.slot = prd_zone_slots(&v);
+    skipped = atomic_load(&v.worker->group_size[group]);
+
+    for (i = 0; i < 10; i++) {
+        prd_sized(&v, &a, UINT64_MAX);
+    }
+
+    is_int(atomic_load(&v.worker->group_size[group]), skipped,
+           "sizes: the overflow is of no group");
+    is_int(atomic_load(&v.worker->size[PRD_SIZES - 1]) >> 40, 10,
+           "sizes: the greatest");
+
+    free(v.zone);
+}
+
+
 int
 main(void)
 {
@@ -1332,6 +1419,7 @@ main(void)
     notes();
     counted_cost();
     surge();
+    sizes();
     clocks();
 
     return done_testing();

@@ -713,6 +713,46 @@ near(void)
 }
 
 
+/*
+ * A count is known to be of an hour that ended, and waits for the client's
+ * next request: it takes nothing from what the coming horizon may have.
+ */
+
+static void
+ended_hour(void)
+{
+    float                 open, ended;
+    prd_pooled_t          p;
+    prd_learned_t         l;
+    prd_envelope_terms_t  t;
+
+    prd_pooled_init(&p, &cold);
+    prd_pooled_newcomer(&p, &cold, (double) LAB_S);
+    prd_learned_init(&l, &p, 0, (double) LAB_S);
+
+    l.hours = 20;
+    l.mu_rate = 8;                            /* a batch of some 256 an hour */
+    l.sigma_rate = 0.1f;
+    l.cap_rate = l.rate = 100;
+    l.epoch = (uint16_t) (LAB_S / 3600);
+
+    t = warm;
+    t.ahead = 0.5f;                           /* 150 in the next horizon */
+
+    l.count = 5000;
+    prd_learned_ahead(&l, &p, &t, (double) LAB_S);
+    open = l.rate;
+
+    is_int(prd_learned_hour_end(&l, (uint16_t) (l.epoch + 1)), PRD_OK,
+           "an hour of 5000 ends");
+    prd_learned_ahead(&l, &p, &t, (double) LAB_S);
+    ended = l.rate;
+
+    ok(open < 0.4, "who has had 5000 in it is left nothing: %.3f r/s", open);
+    ok(ended > 0.49, "in the next one what is forecast: %.3f r/s", ended);
+}
+
+
 int
 main(void)
 {
@@ -737,6 +777,7 @@ main(void)
     saturation();
     clock_back();
     near();
+    ended_hour();
 
     return done_testing();
 }

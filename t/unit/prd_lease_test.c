@@ -626,7 +626,7 @@ debt(void)
 static void
 pooled(void)
 {
-    uint32_t      i, n;
+    uint32_t      i, k, n;
     prd_ask_t     ask;
     prd_answer_t  answer;
 
@@ -646,7 +646,42 @@ pooled(void)
     ok(value[0].admitted > 90000, "the store hears of them");
     ok(value[0].level <= 2000, "clamped: %.0f", value[0].level);
 
+    /* with a bound on what is borrowed nodes do not lend it once each */
+
+    for (k = 0; k < 2; k++) {
+        start("rate=1r/m burst=20 capacity=10000r/s borrow=2",
+              k ? NODES : 2, LAB_MS);
+
+        for (i = n = 0; i < 200; i++) {
+            n += request(k ? i % nodes : i / 100, 1, PRD_LEASE_LEASE);
+        }
+
+        /* the store decides for 42; the others' parts may be unreported */
+
+        ok(n >= 42 && n <= 42 + 21 * (nodes - 1) / nodes,
+           "borrow=2, %u nodes: %u are admitted", nodes, n);
+        ok(books(), "books agree");
+    }
+
+    /* and while it fits for all of them they ask nobody */
+
+    start("rate=1000r/s burst=999 capacity=10000r/s borrow=2", 2, LAB_MS);
+
+    for (i = 0; i < 4000; i++) {
+        (void) request(i % 2, 1, PRD_LEASE_LEASE);
+        pass(i % 2);
+
+        if (i % 200 == 199) {
+            tick(0, 0, 0);
+            tick(1, 0, 0);
+        }
+    }
+
+    ok(asked < 40, "%u of 4,000 are asked for", asked);
+
     /* short: what matters is asked for again */
+
+    start("rate=1r/s capacity=10000r/s", 2, LAB_MS);
 
     atomic_store(&node[0].view.zone->pool, prd_word(now, 0));
     (void) request(0, 2, PRD_LEASE_LEASE);

@@ -337,13 +337,283 @@ groups(void)
 }
 
 
+/* Bytes: what a request has, and a token. */
+
+static void
+bytes(void)
+{
+    unsigned        i, k;
+    uint64_t        grown[PRD_SIZES], groups[PRD_GROUPS];
+    prd_size_t      size;
+    prd_outlook_t  *o;
+
+    begin();
+    o = v.outlook;
+
+    is_int(prd_outlook_size_of(o, PRD_GROUP_NONE, &size), PRD_DECLINED,
+           "bytes: nothing is known");
+    ok(prd_outlook_bytes(o, 1) == 0, "... nor is of a token");
+
+    /* a day of ten requests of 2000 bytes each 10 s; each costs 4 tokens */
+
+    o->groups.group[1].id = 5;
+    o->groups.group[2].id = 6;
+    o->chain_id[1] = 5;
+    o->chain_id[2] = 6;
+
+    for (i = 0; i < 8640; i++) {
+        memset(grown, 0, sizeof(grown));
+        memset(groups, 0, sizeof(groups));
+        grown[prd_size_class(2000)] = 10 * prd_size_word(2000);
+        groups[1] = prd_size_word(3000);
+        groups[7] = prd_size_word(3000);
+
+        prd_outlook_sizes(&v, grown, groups, 4);
+        prd_outlook_close(&v, &w, 40, LAB_S / 3600 * 3600 + i * 10 + 10, 0,
+                          everybody, NULL);
+    }
+
+    is_int(prd_outlook_size_of(o, PRD_GROUP_NONE, &size), PRD_OK,
+           "bytes: known");
+    ok(fabs(size.mean - 2000) < 1 && size.upper >= 1536 && size.upper <= 3072,
+       "bytes: %.1f of a request, %.0f at most", size.mean, size.upper);
+    ok(fabs(prd_outlook_bytes(o, PRD_GROUP_NONE) - 500) < 1,
+       "bytes: of a token");
+    (void) prd_outlook_size_of(o, 1, &size);
+    ok(size.mean > 2950 && size.mean < 3000, "bytes: a group's, %.1f",
+       size.mean);
+    ok(fabs(prd_outlook_bytes(o, 2) - 500) < 1,
+       "bytes: a group of which none is seen");
+    ok(o->group_n[7] == 0, "bytes: no group, nothing counted");
+
+    for (k = 0, i = 0; i < PRD_OUTLOOK_SPANS; i++) {
+        k += o->bytes_covered[i] >= 0.9f && o->bytes_covered[i] <= 1
+             && o->bytes_scored[i] > 20;
+    }
+
+    is_int(k, 3, "bytes: forecasts cover them (%.3f)", o->bytes_covered[0]);
+    ok(o->bytes_upper[0] >= 6 * 20000 && o->bytes_upper[0] < 9 * 20000,
+       "bytes: %.0f at most in the next minute", o->bytes_upper[0]);
+
+    end();
+}
+
+
+/* Who forecasts after another one leaves what that one has counted. */
+
+static void
+takeover(void)
+{
+    float               seen;
+    unsigned            i;
+    prd_outlook_t      *o;
+    prd_markov_ring_t  *ring;
+
+    begin();
+
+    o = v.outlook;
+    o->groups.group[2].id = o->chain_id[2] = 9;
+    ring = &o->ring[5];
+
+    prd_outlook_step(&v, &w, LAB_S, 0);
+
+    for (i = 0; i < 10; i++) {
+        prd_markov_note(ring, 2, 1, 4);
+    }
+
+    prd_outlook_step(&v, &w, LAB_S + 1, 0);
+
+    seen = o->chain[2].seen[4];
+    is_int(seen, 10, "what workers noted is counted");
+
+    memset(&w, 0, sizeof(prd_outlook_work_t));
+    prd_outlook_step(&v, &w, LAB_S + 2, 0);
+
+    is_int(o->chain[2].seen[4], seen, "by who takes over not again");
+
+    prd_markov_note(ring, 2, 1, 4);
+    prd_outlook_step(&v, &w, LAB_S + 3, 0);
+
+    is_int(o->chain[2].seen[4], seen + 1, "what is noted then, once");
+
+    end();
+}
+
+
+/* A clock that steps back makes nobody look idle. */
+
+static void
+clock_back(void)
+{
+    uint32_t       s, n;
+    prd_tracked_t  c;
+
+    begin();
+
+    for (s = 0; s < v.clients; s++) {
+        (void) count(s, 1, LAB_S, 5);
+    }
+
+    for (s = 300; s < 600; s++) {
+        (void) count(s, 1, LAB_S - 7200, 5);
+    }
+
+    for (s = n = 0; s < v.clients; s++) {
+        n += prd_outlook_client(&v, s, 7, &c) == PRD_OK;
+    }
+
+    is_int(n, v.clients, "newcomers before their time drive nobody out");
+
+    /* nor do those who have a record take another one's track */
+
+    for (n = 0; n <= PRD_OUTLOOK_ACTIVE; n++) {
+        for (s = 0; s < v.clients; s++) {
+            (void) count(s, 1, LAB_S + 10 * n, 5);
+        }
+    }
+
+    for (s = v.tracks; s < v.clients; s++) {
+        (void) count(s, 1, LAB_S - 7200, 5);
+    }
+
+    for (s = n = 0; s < v.tracks; s++) {
+        n += prd_outlook_client(&v, s, 7, &c) == PRD_OK && c.track != 0;
+    }
+
+    is_int(n, v.tracks, "nor take their tracks");
+
+    end();
+}
+
+
+static void
+tell(void *data, uint32_t slot, uint16_t generation, float forecast)
+{
+    uint32_t  *told = data;
+
+    (void) generation;
+    (void) forecast;
+
+    told[slot]++;
+}
+
+
+/* Those of whom a track says that it is theirs, and who say so too. */
+
+static uint32_t
+pairs(void)
+{
+    uint32_t  i, n, owner;
+
+    for (i = n = 0; i < v.tracks; i++) {
+        owner = v.track[i].owner;
+        n += owner && v.client[owner - 1].track == i + 1;
+    }
+
+    return n;
+}
+
+
+/* A thread was killed between the two stores that give a track to somebody. */
+
+static void
+orphans(void)
+{
+    uint32_t       i, s, h, mine, theirs, told[SLOTS];
+    prd_track_t    track;
+    prd_tracked_t  c;
+
+    begin();
+
+    /* each track is somebody's, who is known and here every hour */
+
+    for (h = 0; h < 60; h++) {
+        for (s = 0; s < v.tracks; s++) {
+            (void) count(s, 20, LAB_S + 3600 * h, 5);
+        }
+    }
+
+    is_int(pairs(), v.tracks, "all tracks are taken");
+
+    /* its owner does not name it any more */
+
+    v.client[7].track = 0;
+    is_int(v.track[7].owner, 8, "a track without an owner");
+
+    for (i = 0; i < v.tracks; i++) {
+        (void) count(7, 20, LAB_S + 3600 * h, 5);
+    }
+
+    is_int(pairs(), v.tracks, "it is earned again");
+    ok(v.client[7].track == 8, "by whoever came first");
+
+    /* the same, and its owner had another one already */
+
+    mine = v.client[3].track;
+    theirs = v.client[4].track;
+    is_int(prd_outlook_client(&v, 4, 7, &c), PRD_OK, "somebody");
+    is_int(prd_outlook_copy_track(&v, &c, &track), PRD_OK, "has a track");
+    v.client[4].track = 0;
+    is_int(prd_outlook_copy_track(&v, &c, &track), PRD_DECLINED,
+           "which is not to be read when it is given away");
+    v.track[theirs - 1].owner = v.track[mine - 1].owner;
+
+    memset(told, 0, sizeof(told));
+
+    for (i = 0; i < v.tracks; i++) {
+        prd_outlook_look_ahead(&v, LAB_S + 3600 * (h + 1), tell, told);
+    }
+
+    ok(told[2] == 1 && told[5] == 1, "a pass tells of each track once");
+    is_int(told[3], 1, "not of one that only names its owner");
+    is_int(told[4], 0, "nor of who lost it");
+
+    for (i = 0; i < v.tracks; i++) {
+        (void) count(4, 20, LAB_S + 3600 * (h + 1), 5);
+    }
+
+    is_int(pairs(), v.tracks, "and is earned by the next one");
+
+    /* a record names a track that is another's by now */
+
+    mine = v.client[10].track;
+    v.client[11].track = mine;
+
+    is_int(prd_outlook_client(&v, 11, 7, &c), PRD_OK, "it says that it has");
+    is_int(prd_outlook_copy_track(&v, &c, &track), PRD_DECLINED,
+           "but it has none");
+
+    (void) count(10, 20, LAB_S + 3600 * (h + 2), 5);
+    (void) count(11, 5000, LAB_S + 3600 * (h + 2), 5);
+    is_int(v.track[mine - 1].sum[2], 20, "and adds nothing to it");
+    ok(v.client[11].track != mine, "nor goes on to name it");
+
+    v.client[12].track = mine;
+    atomic_store(&tags[12], 0);
+
+    for (s = 0; s <= PRD_OUTLOOK_PASS + 1; s++) {
+        prd_outlook_close(&v, &w, 1, LAB_S + 3600 * (h + 2) + 10 * s, 0,
+                          everybody, NULL);
+    }
+
+    is_int(prd_outlook_client(&v, 12, 7, &c), PRD_DECLINED, "it is forgotten");
+    is_int(v.track[mine - 1].owner, 11, "the track stays with its owner");
+
+    end();
+}
+
+
 int
 main(void)
 {
     records();
+    takeover();
+    clock_back();
+    orphans();
     misses();
     curves();
     groups();
+    bytes();
 
     return done_testing();
 }

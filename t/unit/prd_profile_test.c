@@ -26,6 +26,8 @@
 #define SCORES  ((PRD_CELLS + 1) * 4 + 8)
 #define PRIORS  (POOLED + 3 * PRD_AGES * SCORES)
 #define CLASSES (PRIORS + (11 + 3 * PRD_AGES + 11) * 8)
+#define OPEN    (16 * PRD_OUTLOOK_SPANS + 8 + 8 * PRD_GROUPS                   \
+                 + 8 * PRD_SIZES + 8 * PRD_GROUPS + 8 + 16 * PRD_OUTLOOK_SPANS)
 
 
 typedef struct {
@@ -328,6 +330,31 @@ same(prd_view_t *a, prd_view_t *b, uint64_t tag, const char *what)
 }
 
 
+/* Bytes that words take in a file. */
+
+static size_t
+words(const void *p, size_t len)
+{
+    size_t       i, n, left, size;
+    const char  *w = p;
+
+    static const char  none[4];
+
+    size = 4;
+
+    for (left = len / 4; left; left -= n) {
+        n = prd_min(left, 512);
+        size += (n + 7) / 8;
+
+        for (i = 0; i < n; i++, w += 4) {
+            size += memcmp(w, none, 4) ? 4 : 0;
+        }
+    }
+
+    return size;
+}
+
+
 static void
 round_trip(void)
 {
@@ -403,11 +430,13 @@ round_trip(void)
     len = sizeof(pack);
     (void) prd_group_pack(&a.outlook.outlook->groups, pack, &len);
     is_int(file.len, CLASSES + 4 + 2 * 16 + 4 + 4 * 104 + 4
-                     + 4 + len + 4 * PRD_GROUPS
+                     + 8 + 4 + len + 4 * PRD_GROUPS
                      + 4 * (PRD_OUTLOOK_SPANS + PRD_GROUPS)
-                     + sizeof(prd_aggregate_t)
-                     + 4 + PRD_OUTLOOK_PACKED + 4 + 8, "size");
-    ok(memcmp(file.p, "PRDSTATE\2\0\0\0\1\0\0\0", 16) == 0, "header");
+                     + sizeof(prd_aggregate_t) + OPEN
+                     + 4 + PRD_OUTLOOK_PACKED + 4
+                     + words(&a.outlook.outlook->tracks, sizeof(prd_tracks_t))
+                     + 8 + 8, "size");
+    ok(memcmp(file.p, "PRDSTATE\3\0\0\0\1\0\0\0", 16) == 0, "header");
 
     f = profile(&file);
     is_int(prd_profile_read_head(&f, &head), PRD_OK, "head");
@@ -612,18 +641,29 @@ damage(void)
     len = file.len;
     bad = 0;
 
-    for (i = 0; i < len; i++) {
+    /* most of it are tables without votes */
+
+    for (i = 0; i < len; i += i < CLASSES + 2000 || i + 64 > len ? 1 : 61) {
         file.len = i;
         bad += verify(&file) == PRD_OK;
     }
 
-    is_int(bad, 0, "cut at each of %zu offsets: refused", len);
+    is_int(bad, 0, "cut at many of %zu offsets: refused", len);
 
     file.len = len;
     bad = 0;
 
     for (i = 0; i < len; i++) {
         for (bit = 0; bit < 8; bit++) {
+
+            /* all of the head, one bit of each byte, then of few */
+
+            if ((i > POOLED && i + 64 < len && bit != i % 8)
+                || (i > CLASSES + 2000 && i + 64 < len && i % 61))
+            {
+                continue;
+            }
+
             file.p[i] ^= (uint8_t) (1 << bit);
             at = verify(&file) == PRD_OK;
 
@@ -633,7 +673,7 @@ damage(void)
         }
     }
 
-    is_int(bad, 0, "each bit flipped: refused");
+    is_int(bad, 0, "bits flipped: refused");
     is_int(verify(&file), PRD_OK, "as it was: fine");
 
     file.p = realloc(file.p, len + 1);
@@ -642,8 +682,10 @@ damage(void)
     file.len = len;
 
     file.p[8]++;
-    is_int(verify(&file), PRD_EVERSION, "another version");
-    file.p[8]--;
+    is_int(verify(&file), PRD_EVERSION, "a later version");
+    file.p[8] = PRD_PROFILE_OLD - 1;
+    is_int(verify(&file), PRD_EVERSION, "one that is too old");
+    file.p[8] = PRD_PROFILE_VERSION;
     file.p[0] = 'p';
     is_int(verify(&file), PRD_ECORRUPT, "another kind of file");
     file.p[0] = 'P';
@@ -658,7 +700,7 @@ damage(void)
     len = 0;
     bad = 0;
 
-    for (i = 0; i < 15000; i += 101) {
+    for (i = 0; i < 80000; i += 401) {
         prd_profile_t       f;
         prd_profile_head_t  head;
 
@@ -1101,6 +1143,72 @@ copy(void)
 }
 
 
+/*
+ * What a client was refused before a restart, or in another zone, is not
+ * refused once more in its first bin after it.
+ */
+
+static void
+refusals(void)
+{
+    int                 i;
+    float               ahead;
+    file_t              file;
+    uint32_t            slot;
+    uint64_t            kept;
+    prd_view_t          a, b;
+    prd_outlook_bin_t   bin;
+
+    static const char          *what[] = { "loaded", "copied" };
+    static prd_outlook_work_t   work;
+
+    a = zone(zone_size(ZONE));
+    slot = client(&a, 1000, 3, 500, 10);
+    atomic_store(&a.table.entries[slot].refused, 4000);
+
+    memset(&bin, 0, sizeof(bin));
+    bin.tag = 1000;
+    bin.slot = slot;
+    bin.generation = (uint16_t) prd_env_generation(
+                         atomic_load(&a.table.entries[slot].envelope));
+    bin.blocks = 9;
+    bin.requests = 1;
+    bin.refused = 4000;
+    bin.start_s = NOW_S - 7200;
+    (void) prd_outlook_count(&a.outlook, &work, &bin, &ahead);
+
+    for (i = 0; i < 2; i++) {
+        b = zone(zone_size(ZONE));
+
+        if (i == 0) {
+            (void) save(&file, &a, 1);
+            (void) load(&file, &b, NOW_S, &kept);
+            free(file.p);
+
+        } else {
+            (void) prd_profile_copy(&a, &b, &policy, NOW_S, NOW_MS);
+        }
+
+        slot = prd_table_find(&b.table, 1000);
+        is_int(atomic_load(&b.table.entries[slot].refused), 4000,
+               "%s: refused so far", what[i]);
+
+        bin.slot = slot;
+        bin.generation = (uint16_t) prd_env_generation(
+                             atomic_load(&b.table.entries[slot].envelope));
+        bin.refused = 4002;
+        bin.start_s = NOW_S;
+
+        is_int(prd_outlook_count(&b.outlook, &work, &bin, &ahead), 2,
+               "%s: refused in its first bin", what[i]);
+
+        end(&b);
+    }
+
+    end(&a);
+}
+
+
 /* An hour in the life, a restart, and on. */
 
 static void
@@ -1196,6 +1304,438 @@ life(void)
 }
 
 
+/* Tracks. */
+
+#define TRACK_HOURS  60
+
+static prd_outlook_work_t  outlook_work;
+
+
+static uint16_t
+generation(const prd_view_t *view, uint32_t slot)
+{
+    return (uint16_t) prd_env_generation(
+               atomic_load(&view->table.entries[slot].envelope));
+}
+
+
+static int
+everybody(void *data, uint32_t slot)
+{
+    (void) data;
+    (void) slot;
+
+    return 1;
+}
+
+
+/* Ten seconds of three clients: one steady, one at two o'clock, one seldom. */
+
+static void
+ten_seconds(prd_view_t *view, uint64_t start_s)
+{
+    float              ahead;
+    double             sum;
+    uint32_t           slot;
+    uint64_t           tag, grown[PRD_SIZES], grown_groups[PRD_GROUPS];
+    prd_outlook_bin_t  bin;
+
+    sum = 0;
+
+    for (tag = 1; tag <= 3; tag++) {
+        memset(&bin, 0, sizeof(bin));
+        bin.tag = prd_tag(tag * 1000);
+        bin.slot = slot = prd_table_find(&view->table, bin.tag);
+        bin.generation = generation(view, slot);
+        bin.blocks = 9;
+        bin.hours = 9;
+        bin.vote = 1;
+        bin.horizon_s = 300;
+        bin.start_s = start_s;
+        bin.requests = tag == 1 ? 3 + (uint32_t) (start_s / 10 % 5)
+                       : tag == 2 ? start_s % 86400 / 3600 == 2 ? 40 : 0
+                       : start_s / 10 % 97 == 0;
+        bin.tokens = (float) bin.requests;
+        bin.refused = atomic_load(&view->table.entries[slot].refused);
+        sum += bin.tokens;
+
+        if (bin.requests) {
+            (void) prd_outlook_count(&view->outlook, &outlook_work, &bin,
+                                     &ahead);
+        }
+    }
+
+    memset(grown, 0, sizeof(grown));
+    memset(grown_groups, 0, sizeof(grown_groups));
+    grown[prd_size_class(700 + start_s % 97)]
+        = 3 * prd_size_word(700 + start_s % 97);
+    prd_outlook_sizes(&view->outlook, grown, grown_groups, 1.5);
+    prd_outlook_close(&view->outlook, &outlook_work, sum, start_s + 10, 0,
+                      everybody, NULL);
+}
+
+
+static void
+nothing(void *data, uint32_t slot, uint16_t gen, float ahead)
+{
+    (void) data, (void) slot, (void) gen, (void) ahead;
+}
+
+
+static void
+live(prd_view_t *view, uint64_t from_s, uint64_t until_s)
+{
+    uint64_t  s;
+
+    for (s = from_s / 10 * 10; s < until_s; s += 10) {
+        ten_seconds(view, s);
+        prd_outlook_look_ahead(&view->outlook, s + 10, nothing, NULL);
+    }
+}
+
+
+/* The same forecasts of everybody, and nothing that is no number. */
+
+static unsigned
+forecasts(prd_view_t *view, uint64_t tag, float q[36], float *ahead)
+{
+    unsigned       i, n, h;
+    uint32_t       slot;
+    prd_track_t    t;
+    prd_tracked_t  c;
+
+    memset(q, 0, 36 * sizeof(float));
+    *ahead = -1;
+    slot = prd_table_find(&view->table, prd_tag(tag));
+    n = 0;
+
+    if (slot == PRD_NO_SLOT
+        || prd_outlook_client(&view->outlook, slot, generation(view, slot), &c)
+           != PRD_OK)
+    {
+        return 0;
+    }
+
+    *ahead = c.ahead;
+
+    if (prd_outlook_copy_track(&view->outlook, &c, &t) != PRD_OK) {
+        return 0;
+    }
+
+    for (i = 0; i < 3; i++) {
+        for (h = 0; h < 3; h++) {
+            n += prd_track_forecast(&t, &view->outlook.outlook->tracks, i, h,
+                                    NULL, 0, q + 12 * i + 4 * h) == PRD_OK;
+        }
+    }
+
+    for (i = 0; i < 36; i++) {
+        if (!(q[i] >= 0 && q[i] <= PRD_TRACK_Y_MAX)) {
+            return 99;
+        }
+    }
+
+    return n;
+}
+
+
+static int
+same_forecasts(prd_view_t *a, prd_view_t *b)
+{
+    int       fine;
+    float     p[36], q[36], x, y;
+    unsigned  tag, n;
+
+    fine = 1;
+
+    for (tag = 1000; tag <= 3000; tag += 1000) {
+        n = forecasts(a, tag, p, &x);
+        fine &= n == 9 && forecasts(b, tag, q, &y) == n
+                && memcmp(p, q, sizeof(p)) == 0;
+
+        /* who is idle has been looked ahead for by the hour */
+
+        fine &= tag > 1000 || x == y;
+    }
+
+    return fine;
+}
+
+
+static void
+put64(uint8_t *p, uint64_t v)
+{
+    uint32_t  i;
+
+    for (i = 0; i < 8; i++) {
+        p[i] = (uint8_t) (v >> 8 * i);
+    }
+}
+
+
+static uint32_t
+get32(const uint8_t *p)
+{
+    return (uint32_t) p[0] | (uint32_t) p[1] << 8 | (uint32_t) p[2] << 16
+           | (uint32_t) p[3] << 24;
+}
+
+
+/* Of a file of one zone with one class and three clients: where parts are. */
+
+static size_t
+outlook_at(void)
+{
+    return CLASSES + 4 + 16 + 4 + 3 * 104 + 4;
+}
+
+
+static size_t
+open_at(const file_t *file)
+{
+    size_t  i, at;
+
+    at = outlook_at() + 8;
+    at += 4 + get32(file->p + at);
+
+    for (i = 0; i < PRD_GROUPS; i++) {
+        at += get32(file->p + at) ? 1u << 30 : 4;
+    }
+
+    for (i = 0; i < PRD_OUTLOOK_SPANS + PRD_GROUPS; i++) {
+        at += 4 + get32(file->p + at);
+    }
+
+    return at;
+}
+
+
+static size_t
+tables_at(const file_t *file)
+{
+    size_t  at;
+
+    at = open_at(file) + OPEN;
+
+    while (get32(file->p + at)) {
+        at += 4 + get32(file->p + at) * PRD_OUTLOOK_PACKED;
+    }
+
+    return at + 4;
+}
+
+
+static void
+settle(file_t *file)
+{
+    prd_checksum_t  sum;
+
+    prd_checksum_init(&sum);
+    prd_checksum_update(&sum, file->p, file->len - 8);
+    put64(file->p + file->len - 8, prd_checksum_final(&sum));
+}
+
+
+/* As a writer of version 2 left it. */
+
+static void
+make_old(file_t *file)
+{
+    size_t  at;
+
+    at = tables_at(file);
+    file->len = at + 8;
+    at = open_at(file);
+    memmove(file->p + at, file->p + at + OPEN, file->len - at - OPEN);
+    file->len -= OPEN;
+    at = outlook_at();
+    memmove(file->p + at, file->p + at + 8, file->len - at - 8);
+    file->len -= 8;
+    file->p[8] = 2;
+    settle(file);
+}
+
+
+static void
+tracks(void)
+{
+    float           q[36], was[36], x;
+    size_t          i, at, len;
+    file_t          file;
+    uint8_t        *keep;
+    uint32_t        s, seed, from_s;
+    uint64_t        kept;
+    unsigned        insane, refused;
+    prd_rc_t        rc;
+    prd_view_t      a, b;
+    prd_track_t     t;
+    prd_tracked_t   c, d;
+    prd_outlook_t  *o, *p;
+
+    a = zone(zone_size(ZONE));
+    b = zone(zone_size(ZONE));
+
+    for (i = 1; i <= 3; i++) {
+        client(&a, i * 1000, 20, 100, 10);
+    }
+
+    from_s = (uint32_t) NOW_S - TRACK_HOURS * 3600;
+    outlook_work.offset_s = 7200;
+    live(&a, from_s, NOW_S);
+
+    is_int(save(&file, &a, 1), PRD_OK, "tracks: written");
+    is_int(verify(&file), PRD_OK, "tracks: sound");
+    is_int(load(&file, &b, NOW_S, &kept), PRD_OK, "tracks: loaded");
+
+    o = a.outlook.outlook;
+    p = b.outlook.outlook;
+
+    ok(memcmp(&o->tracks, &p->tracks, sizeof(prd_tracks_t)) == 0,
+       "tables of all");
+    ok(o->tracks.horizon[0][0].score.n > 100, "... which have seen something");
+    ok(memcmp(o->bin, p->bin, sizeof(o->bin)) == 0
+       && memcmp(o->sum, p->sum, sizeof(o->sum)) == 0
+       && o->group_bin == p->group_bin, "open bins of the zone");
+    ok(memcmp(&o->sizes, &p->sizes, sizeof(o->sizes)) == 0
+       && o->cost == p->cost && o->sizes.n[6] > 1, "sizes");
+    ok(memcmp(o->bytes, p->bytes, sizeof(o->bytes)) == 0
+       && memcmp(o->bytes_covered, p->bytes_covered,
+                 sizeof(o->bytes_covered)) == 0
+       && o->bytes_scored[0] > 900 && o->bytes_scored[0] == p->bytes_scored[0],
+       "forecasts of bytes");
+    ok(p->curve_bin[0] == o->curve_bin[0] && p->curve_bin[2] == p->zone[2].bin
+       && memcmp(o->curve[0], p->curve[0], sizeof(o->curve[0])) == 0,
+       "curves of the zone are published");
+    ok(same_forecasts(&a, &b), "forecasts of clients");
+
+    s = prd_table_find(&b.table, prd_tag(1000));
+    (void) prd_outlook_client(&b.outlook, s, generation(&b, s), &d);
+    s = prd_table_find(&a.table, prd_tag(1000));
+    (void) prd_outlook_client(&a.outlook, s, generation(&a, s), &c);
+    ok(memcmp(a.outlook.track[c.track - 1].bin,
+              b.outlook.track[d.track - 1].bin, 12) == 0
+       && memcmp(a.outlook.track[c.track - 1].sum,
+                 b.outlook.track[d.track - 1].sum, 12) == 0
+       && a.outlook.track[c.track - 1].sum[2] > 0, "open bins of clients");
+
+    /* the copies live on alike */
+
+    (void) forecasts(&b, 2000, q, &x);
+    live(&a, NOW_S, NOW_S + 26 * 3600);
+    live(&b, NOW_S, NOW_S + 26 * 3600);
+
+    /* not to the last bit: passes over idle clients take another order */
+
+    ok(forecasts(&a, 1000, was, &x) == 9 && forecasts(&b, 1000, q, &x) == 9
+       && fabsf(was[24 + 2] - q[24 + 2]) < 0.05f * was[24 + 2],
+       "a day later they say much the same");
+    end(&b);
+
+    /* into another size, while it is written or not */
+
+    b = zone(zone_size(2 * ZONE));
+    is_int(prd_profile_copy(&a, &b, &policy, NOW_S + 26 * 3600, NOW_MS), 3,
+           "copied");
+    ok(same_forecasts(&a, &b), "a copy forecasts the same");
+    ok(memcmp(&o->tracks, &b.outlook.outlook->tracks, sizeof(prd_tracks_t))
+       == 0, "... by the same tables");
+    end(&b);
+
+    /* a clock that has gone back, and a log that counted from 0 */
+
+    b = zone(zone_size(ZONE));
+    is_int(load(&file, &b, NOW_S - 7 * 86400, &kept), PRD_OK, "a week back");
+    s = prd_table_find(&b.table, prd_tag(1000));
+    (void) prd_outlook_client(&b.outlook, s, generation(&b, s), &d);
+    is_int(d.bin, NOW_S / 10 - 7 * 8640, "its last bin is as long ago");
+    (void) prd_outlook_copy_track(&b.outlook, &d, &t);
+    is_int(t.bins[2].bin, (NOW_S - 7 * 86400) / 3600 - 1, "its hours, too");
+    is_int(b.outlook.track[d.track - 1].bin[0], (NOW_S - 7 * 86400 - 10) / 60,
+           "and open bins");
+    end(&b);
+
+    /* of version 2: everything but the tracks */
+
+    keep = malloc(file.len);
+    memcpy(keep, file.p, file.len);
+    len = file.len;
+
+    make_old(&file);
+    is_int(verify(&file), PRD_OK, "version 2 is read");
+    b = zone(zone_size(ZONE));
+    is_int(load(&file, &b, NOW_S, &kept), PRD_OK, "... and loaded");
+    is_int(kept, 3, "... its clients");
+    s = prd_table_find(&b.table, prd_tag(1000));
+    ok(prd_outlook_client(&b.outlook, s, generation(&b, s), &d) == PRD_OK
+       && d.track == 0 && d.habit.count > 100, "... habits, no track");
+    live(&b, NOW_S, NOW_S + 3600);
+    is_int(forecasts(&b, 1000, q, &x), 9, "... tracks begin anew");
+    end(&b);
+
+    /* cut anywhere, or of another size in memory */
+
+    memcpy(file.p, keep, len);
+    file.len = len;
+    at = tables_at(&file);
+    refused = 0;
+
+    for (i = at; i < len; i += 1 + i % 997) {
+        file.len = i;
+        refused += verify(&file) == PRD_OK;
+    }
+
+    file.len = len;
+    is_int(refused, 0, "cut: refused");
+
+    file.p[at + 3] = 0xff;
+    is_int(verify(&file), PRD_ECORRUPT, "words without end");
+    file.p[at + 3] = keep[at + 3];
+    file.p[at]++;
+    is_int(verify(&file), PRD_ECORRUPT, "a part of a word");
+    file.p[at]--;
+
+    /* bytes that are anything, the checksum overlooked */
+
+    insane = refused = 0;
+    seed = 7;
+
+    for (i = 0; i < 500; i++) {
+        seed = seed * 1103515245 + 12345;
+
+        /* half of them in clients' records, which come last */
+
+        s = i % 2 ? (uint32_t) open_at(&file)
+                    + (seed >> 4) % (uint32_t) (len - 8 - open_at(&file))
+                  : (uint32_t) len - 16 - (seed >> 4) % 3000;
+
+        file.p[s] = (uint8_t) (i % 3 == 0 ? 0xff : i % 3 == 1 ? seed >> 20
+                               : file.p[s] ^ 1u << (seed >> 20) % 8);
+
+        b = zone(zone_size(ZONE));
+        rc = load(&file, &b, NOW_S + i % 7000, &kept);
+        refused += rc != PRD_OK;
+
+        live(&b, NOW_S + i % 7000, NOW_S + i % 7000 + 70);
+        live(&b, NOW_S + 14000, NOW_S + 14060);
+
+        insane += forecasts(&b, 1000, q, &x) == 99
+                  || forecasts(&b, 2000, q, &x) == 99
+                  || forecasts(&b, 3000, q, &x) == 99;
+        insane += prd_tracks_check(&b.outlook.outlook->tracks,
+                                   sizeof(prd_tracks_t)) != PRD_OK;
+        end(&b);
+
+        file.p[s] = keep[s];
+    }
+
+    is_int(insane, 0, "500 broken files do no harm (%u refused)", refused);
+
+    free(keep);
+    free(file.p);
+    end(&a);
+}
+
+
 int
 main(void)
 {
@@ -1215,7 +1755,9 @@ main(void)
     absurd();
     crowd();
     copy();
+    refusals();
     life();
+    tracks();
 
     return done_testing();
 }

@@ -2,6 +2,8 @@
 /* A zone that grows keeps everybody and everything. */
 
 
+#include <stdlib.h>
+
 #include "replay/zone.h"
 
 #include "prd_decide.h"
@@ -38,6 +40,59 @@ ask(rpl_zone_t *z, uint32_t i, uint32_t now_ms, prd_answer_t *a)
 
     prd_decide(&z->view, &policy, &q, a);
     prd_note(&z->view, &q, a, 0, 0);
+}
+
+
+/* A client with a track, of a zone that then grows. */
+
+static void
+outlook(rpl_zone_t *z)
+{
+    float               ahead;
+    uint32_t            i, slot;
+    prd_track_t         t[2];
+    prd_tracked_t       c;
+    prd_outlook_bin_t   bin;
+    prd_outlook_work_t  *work;
+
+    work = calloc(1, sizeof(prd_outlook_work_t));
+    memset(t, 0, sizeof(t));
+    memset(&bin, 0, sizeof(bin));
+
+    bin.tag = tag_of(1);
+    bin.slot = slot = prd_table_find(&z->view.table, bin.tag);
+    bin.generation = (uint16_t) prd_env_generation(
+                         atomic_load(&z->view.table.entries[slot].envelope));
+    bin.blocks = 9;
+    bin.horizon_s = 300;
+
+    for (i = 0; i < 200; i++) {
+        bin.start_s = 1700000000 + i * 10;
+        bin.requests = i % 7 + 1;
+        bin.tokens = (float) bin.requests;
+        (void) prd_outlook_count(&z->view.outlook, work, &bin, &ahead);
+    }
+
+    for (i = 0; i < 2; i++) {
+        slot = prd_table_find(&z->view.table, tag_of(1));
+
+        if (prd_outlook_client(&z->view.outlook, slot,
+                (uint16_t) prd_env_generation(atomic_load(
+                    &z->view.table.entries[slot].envelope)), &c)
+            == PRD_OK)
+        {
+            (void) prd_outlook_copy_track(&z->view.outlook, &c, &t[i]);
+        }
+
+        if (i == 0) {
+            rpl_zone_grow(z, 20000);
+        }
+    }
+
+    ok(t[0].bins[0].age > 20 && memcmp(&t[0], &t[1], sizeof(t[0])) == 0,
+       "and the tracks");
+
+    free(work);
 }
 
 
@@ -136,6 +191,7 @@ main(void)
     }
 
     is_int(lost, 0, "none is lost");
+    outlook(&z[0]);
 
     rpl_zone_done(&z[0]);
     rpl_zone_done(&z[1]);

@@ -1,0 +1,254 @@
+# Groups and forecasts from a log: predictive-replay learns them, nginx starts
+# with them, and they outlive it.  Hours are those of TZ.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use POSIX qw(strftime);
+use PrdTest qw(slurp spew wait_until);
+use Test::More;
+
+
+$ENV{TZ} = 'JST-9';                   # Tokyo, whatever the host knows of it
+
+my $t = PrdTest->new;
+my $dir = $t->dir;
+my $replay = $ENV{PRD_REPLAY} || "$PrdTest::ROOT/build/predictive-replay";
+
+
+# Five days of a log, until now: requests around the clock, at office hours,
+# one job a night, now and then; a tenth of that of a real one.
+
+my $end = time;
+my $midnight = int(($end + 9 * 3600) / 86400) * 86400 - 9 * 3600;
+my $seed = 11;
+my @requests;
+
+sub draw { $seed = ($seed * 1103515245 + 12345) % 2147483648; $seed >> 8 }
+
+sub at {
+    my ($s, $client) = @_;
+
+    push @requests, [$s, $client] if $s > $end - 5 * 86400 && $s <= $end;
+}
+
+for my $day (map { $midnight - $_ * 86400 } reverse 0 .. 5) {
+    for my $n (1 .. 12) {
+        my $s = $day + draw() % 400;
+
+        while ($s < $day + 86400) {
+            at($s, "power$n");
+            $s += 100 + draw() % 400;
+        }
+
+        $s = $day + 2 * 3600 + 60 * $n + draw() % 30;
+        at($s += draw() % 8, "batch$n") for 1 .. 200 + 20 * $n;
+
+        at($day + 9 * 3600 + draw() % (8 * 3600), "office$n")
+            for 1 .. 60 + 4 * $n;
+
+        at($day + draw() % 86400, "light$n") for 1 .. 4 + $n / 4;
+    }
+}
+
+@requests = sort { $a->[0] <=> $b->[0] } @requests;
+
+spew("$dir/log", join '', map {
+    sprintf qq(192.0.2.1 - - [%s +0000] "GET /?key=%s HTTP/1.1" 200 %d "-" )
+            . qq("-"\n), strftime('%d/%b/%Y:%H:%M:%S', gmtime $_->[0]),
+            $_->[1], 500 + draw() % 1000
+} @requests);
+
+$t->conf(<<'END');
+worker_processes 2;
+predictive_zone $arg_key zone=one:1m rate=10r/s burst=20;
+predictive_state %%DIR%%/state/learned interval=1s;
+
+server {
+    listen 127.0.0.1:%%PORT%%;
+
+    add_header X-Group $predictive_group always;
+
+    location / {
+        predictive zone=one nodelay;
+        try_files /none @ok;
+    }
+
+    location @ok { return 204; }
+    location /api/ { predictive_api; }
+}
+END
+
+mkdir "$dir/state" or die "$!\n";
+chmod 0777, "$dir/state";             # workers may run as somebody else
+
+my ($exit, $out) = $t->run($replay, '--quiet', '-c', "$dir/nginx.conf",
+                           '--zone', 'one', '--state', "$dir/state/learned",
+                           "$dir/log");
+
+is($exit, 0, 'replay of ' . @requests . ' requests') or diag($out);
+
+
+sub groups { $t->json('/api/zones/one/groups') }
+
+sub explained {
+    my $r = $t->request(POST => '/api/zones/one/explain', body => $_[0]);
+
+    return PrdTest::decode_json($r->{body});
+}
+
+sub curve {
+    return join "\n", map {
+        my $p = $_;
+        join ' ', map { defined $p->{$_} ? "$_=$p->{$_}" : () }
+                  grep { !/bytes/ } sort keys %$p;
+    } @{ explained($_[0])->{forecast}{curve} };
+}
+
+sub sum { my $n = 0; $n += $_ for @_; $n }
+
+
+# who wrote it
+
+sub writer { unpack 'x32 V', slurp("$dir/state/learned") }
+
+my $writer = writer();
+
+$t->start;
+
+my $groups = groups();
+my @groups = @{ $groups->{groups} };
+
+cmp_ok($groups->{tracked}, '>=', 45, 'clients are known');
+cmp_ok(scalar @groups, '>=', 2, 'groups') or diag(explain($groups));
+is((grep { !defined $_->{forecast} || @{ $_->{forecast} } != 6 } @groups), 0,
+   'each has a curve');
+is((grep { my $g = $_; grep { $_->{upper99_rps} < $_->{forecast_rps} }
+           @{ $g->{forecast} } } @groups), 0, '... in order');
+cmp_ok(sum(map { $_->{size} } @groups), '>=', 40, 'members');
+
+# who is in which
+
+my %group;
+
+for my $client (map { my $kind = $_; map { "$kind$_" } 2, 7, 11 }
+                qw(power batch office))
+{
+    my $r = $t->get("/?key=$client");
+
+    $group{$client} = $r->{headers}{'x-group'};
+    ok($group{$client}, "$client: " . ($group{$client} // 'no group'));
+    is(explained($client)->{group}, $group{$client}, "$client: explained");
+}
+
+is($t->get('/?key=nobody')->{headers}{'x-group'} // '', '', 'a stranger: none');
+isnt($group{power2}, $group{batch2}, 'kinds are told apart');
+
+# local hours: the job is at two in Tokyo, which is afternoon in Greenwich
+
+my $habits = explained('batch7')->{habits};
+
+cmp_ok($habits->{night}, '>', 0.4, 'the job is by night');
+cmp_ok(explained('office7')->{habits}{night}, '<', 0.25,
+       'the office is not');
+
+my ($batch) = grep { $_->{name} eq $group{batch7} } @groups;
+
+cmp_ok($batch->{typical_profile}[2], '>', 0, 'the profile of its group');
+cmp_ok($batch->{typical_profile}[2], '>',
+       0.5 * sum(@{ $batch->{typical_profile} }), '... is at two');
+
+# the zone, and clients: nothing begins anew
+
+my $outlook = $t->json('/api/zones/one');
+
+ok(ref $outlook->{outlook}{$_} eq 'ARRAY', "curve of the zone: $_")
+    for qw(minutes five_minutes hours);
+
+my ($hour) = grep { $_->{bin_seconds} == 3600
+                    && $_->{horizon_seconds} == 3600 }
+             @{ $outlook->{accuracy} };
+
+cmp_ok($hour->{forecasts}, '>', 500, 'forecasts that were scored');
+
+# bytes: 500 to 1499 a response in the log
+
+my $size = $outlook->{response_size};
+
+cmp_ok(abs($size->{mean_bytes} - 1000), '<', 150, 'bytes of a response');
+cmp_ok($size->{upper_bytes}, '>', 1300, '... 19 of 20 have fewer');
+cmp_ok($size->{upper_bytes}, '<', 1540, '... than what any has');
+
+my $minute = $outlook->{outlook}{minutes}[0];
+
+cmp_ok(abs($minute->{forecast_bytes_per_second}
+           - $minute->{forecast_rps} * $size->{mean_bytes}), '<=',
+       0.01 * $minute->{forecast_bytes_per_second}, 'bytes that are forecast');
+cmp_ok($minute->{upper_bytes_per_second}, '>',
+       $minute->{forecast_bytes_per_second}, '... and how many at most');
+is((grep { abs($_->{response_size}{mean_bytes} - 1000) > 250
+           || !defined $_->{forecast}[0]{upper_bytes_per_second} }
+         @groups), 0, '... of groups');
+
+my ($covered) = grep { $_->{bin_seconds} == 300 }
+                @{ $outlook->{bytes_coverage} };
+
+cmp_ok($covered->{forecasts}, '>', 500, 'forecasts of bytes that were scored');
+cmp_ok($covered->{coverage}, '>', 0.85, '... covered it');
+diag("coverage of bytes: $covered->{coverage}") if $ENV{PRD_VERBOSE};
+
+my @clients = qw(power3 batch3 office3);
+
+like(curve($_), qr/bin_seconds=3600/, "curve of $_") for @clients;
+
+
+# A restart
+
+ok(wait_until(15, sub { writer() != $writer }), 'saved by nginx');
+
+# hours of idle clients are closed one by one: one may end in between
+
+my ($before, $after, $names);
+
+for (1 .. 4) {
+    $before = join "\n\n", map { curve($_) } @clients;
+    $names = join ' ', map { $_->{name} } @{ groups()->{groups} };
+
+    $t->stop;
+    $t->start;
+
+    $after = join "\n\n", map { curve($_) } @clients;
+    last if $before eq $after;
+}
+
+is($after, $before, 'curves after a restart');
+is(join(' ', map { $_->{name} } @{ groups()->{groups} }), $names,
+   'names of groups');
+is($t->get("/?key=$_")->{headers}{'x-group'}, $group{$_}, "$_: its group")
+    for sort keys %group;
+
+is((grep { !defined $_->{forecast} } @{ groups()->{groups} }), 0,
+   'curves of groups');
+cmp_ok(abs($t->json('/api/zones/one')->{response_size}{mean_bytes} - 1000),
+       '<', 200, 'bytes of a response');
+
+# and a reload with another size
+
+my $conf = slurp("$dir/nginx.conf");
+
+for (2 .. 5) {
+    $conf =~ s/zone=one:\dm/zone=one:${_}m/ or die;
+    $before = join "\n\n", map { curve($_) } @clients;
+    ok($t->reload($conf), 'another size');
+    $after = join "\n\n", map { curve($_) } @clients;
+    last if $before eq $after;
+}
+
+is($after, $before, 'curves after it');
+is($t->get("/?key=$_")->{headers}{'x-group'}, $group{$_}, "$_: its group")
+    for qw(power2 batch7);
+
+done_testing();
