@@ -799,7 +799,9 @@ prd_track_make(const prd_track_bins_t *b, const prd_tracks_t *p,
                                horizon > 0, i, m);
     }
 
-    d = 0.1f * v->unit * sqrtf(m->mix[0] + 1);
+    /* a mean error beside it, or where it is 0 there is nothing to widen */
+
+    d = v->unit * sqrtf(m->mix[0] + 1);
     m->out[0] = m->mix[0];
 
     for (i = 1; i < PRD_QUANTILES; i++) {
@@ -1174,21 +1176,56 @@ prd_track_remember(prd_track_bins_t *b, float y)
 }
 
 
+/* The median of how much bins differ, where they do: a single one moves it by
+ * no more than a step, however large it is. */
+
+static float
+prd_track_usual(prd_track_bins_t *b, float change)
+{
+    float  usual;
+
+    usual = prd_track_unpack(b->usual);
+
+    if (change > 0) {
+        if (usual == 0) {
+            usual = change;
+
+        } else if (change > usual) {
+            usual = prd_min(usual * (1 + TRACK_STEP), change);
+
+        } else {
+            usual = prd_max(usual / (1 + TRACK_STEP), change);
+        }
+
+        b->usual = prd_track_pack(usual);
+    }
+
+    return usual;
+}
+
+
 /*
  * Quantiles of what is added to the last value until a horizon, above it: each
  * goes up by a share of itself when more was added, else down by as much less
  * as the quantile is rarer, so that it stays where it is exceeded as often as
  * it should be (Robbins and Monro 1951).  Shares let it find any size of
  * steps, and a step keeps saying something for hundreds of bins, where the
- * ring forgets it.
+ * ring forgets it.  What is added to a share, or it could not leave 0, is no
+ * more than what is usual: a single bin of 1e14 must not stay for a day.
  */
 
 static void
 prd_track_steps_learn(prd_track_bins_t *b, float y)
 {
-    float      at, u, v;
+    float      at, u, v, usual;
     unsigned   h, i, j;
     uint16_t  *steps;
+
+    usual = prd_track_usual(b, fabsf(y - b->last));
+
+    /* as in the ring: what is cut off is no change */
+
+    y = prd_track_unpack(prd_track_pack(y));
 
     for (h = 0; h < PRD_TRACK_HORIZONS && b->filled >= prd_track_aheads[h];
          h++)
@@ -1202,7 +1239,7 @@ prd_track_steps_learn(prd_track_bins_t *b, float y)
             v = prd_track_unpack(steps[i - 1]);
 
             if (y - at > v) {
-                v += TRACK_STEP * u * (v + b->scale / 2);
+                v += TRACK_STEP * u * (v + prd_min(b->scale / 2, usual));
                 v = prd_min(v, y - at);
 
             } else {
