@@ -42,6 +42,7 @@
 #define PRD_AGG_KIND_ETA      0.1f    /* kinds of errors: the same */
 #define PRD_AGG_KIND_SHARE    0.002f
 #define PRD_AGG_LOSS_MOST     5.0f    /* mean losses; one miss is no verdict */
+#define PRD_AGG_SHIFT         0.002f  /* step of the conformal correction */
 
 #define PRD_AGG_GAIN          0.02f   /* of means over errors: slow ones */
 #define PRD_AGG_GAIN_SLOW     0.002f
@@ -85,12 +86,6 @@ static const float  prd_agg_mean_gain[PRD_AGGREGATE_MEANS] = {
 };
 
 static const float  prd_agg_level[QUANTILES] = { 0.5f, 0.9f, 0.95f, 0.99f };
-
-/* of the conformal correction: the density at a quantile of a tail is as
- * 1 - level, so these have the same memory, in bins */
-static const float  prd_agg_shift[QUANTILES] = {
-    0.002f, 0.002f, 0.004f, 0.02f
-};
 
 /* where the kinds begin: a step from the last value is seldom right */
 static const float  prd_agg_trust[KINDS] = { 0.3f, 0.2f, 0.1f, 0.3f, 0.1f };
@@ -162,28 +157,15 @@ prd_agg_prior(float u)
 }
 
 
-/*
- * The last quantile is taken at (n + 1) / n of its level: that of n errors
- * seen is exceeded by the next one that much more often (Vovk, Gammerman and
- * Shafer 2005).
- */
-
 static void
-prd_agg_quantiles(const float *cell, float votes, float seen,
-    const float *edge, float u[QUANTILES])
+prd_agg_quantiles(const float *cell, float votes, const float *edge,
+    float u[QUANTILES])
 {
     float     part, sum, want;
     unsigned  c, k;
 
     for (c = k = 0, sum = 0; k < QUANTILES; k++) {
-        want = prd_agg_level[k];
-
-        if (k == QUANTILES - 1) {
-            want = prd_max(want, prd_min(want * (1 + 1 / (seen + 1)),
-                                         1 - 0.5f / (seen + 1)));
-        }
-
-        want *= votes;
+        want = prd_agg_level[k] * votes;
 
         while (c < CELLS - 1 && sum + cell[c] < want) {
             sum += cell[c++];
@@ -561,9 +543,7 @@ prd_agg_spans(const prd_aggregate_t *a, unsigned anchor,
     p->unit[PRD_AGGREGATE_STEP] = n->size[PRD_AGGREGATE_STEP];
 
     for (j = 0; j < KINDS; j++) {
-        prd_agg_quantiles(n->cell[j], n->votes,
-                          prd_min((float) n->scored, PRD_AGG_VOTES), a->edge,
-                          u);
+        prd_agg_quantiles(n->cell[j], n->votes, a->edge, u);
         y = prd_agg_origin(p, j);
 
         for (k = 0; k < QUANTILES; k++) {
@@ -674,7 +654,7 @@ prd_agg_score_spans(prd_aggregate_anchor_t *n,
         in = z <= p->quantile[k] + 1e-6f;
         n->covered[k] += prd_max(1.0f / ((float) n->scored + 1),
                                  PRD_AGG_GAIN_COVER) * (in - n->covered[k]);
-        n->shift[k] += prd_agg_shift[k] * (prd_agg_level[k] - in);
+        n->shift[k] += PRD_AGG_SHIFT * (prd_agg_level[k] - in);
 
         mine = prd_agg_pinball(y, expf(p->quantile[k]), prd_agg_level[k]);
         n->pinball[k] += prd_max(1.0f / ((float) n->scored + 1),
