@@ -33,11 +33,12 @@
 #define TRACK_VOTES      5000       /* then tables are halved */
 #define TRACK_YOUNG      12         /* bins */
 #define TRACK_WIDTH      0.005f     /* last step of a state's width ... */
-#define TRACK_WIDTH_ALL  0.003f     /* of that of all ... */
+#define TRACK_WIDTH_ALL  0.006f     /* of that of all ... */
 #define TRACK_SHIFT      0.015f      /* and of a client's, e-folds */
 #define TRACK_SHIFT_ONE  64.0f
 #define TRACK_WHOLE      1e6f       /* quantiles below are whole */
-#define TRACK_RECENT     24
+#define TRACK_RECENT     24         /* bins: values, errors of a period */
+#define TRACK_STEP       0.3f       /* of quantiles of steps, e-folds */
 #define TRACK_EVERY_60   8          /* of bins that short one is scored */
 #define TRACK_EVERY_300  3
 #define TRACK_LAGS       32
@@ -51,7 +52,6 @@
 typedef struct {
     float     at[PRD_EXPERT_LOCATIONS];
     float     unit;
-    float     chance;
     unsigned  state;                       /* of widths and losses */
     unsigned  coarse;                      /* class of the idle time */
     unsigned  young;
@@ -59,12 +59,10 @@ typedef struct {
     unsigned  day;                         /* bins in one */
     unsigned  period;
     unsigned  n;                           /* bins, newest first */
-    unsigned  nv;                          /* active ones */
     unsigned  slow;
     uint32_t  now_s;                       /* not that of the bin: clients */
                                            /* come back with old ones */
     float     ring[PRD_TRACK_RING];
-    float     values[PRD_TRACK_ACTIVE];
 } prd_track_view_t;
 
 typedef struct {
@@ -85,7 +83,7 @@ static const uint8_t  prd_track_aheads[PRD_TRACK_HORIZONS] = { 1, 6, 12 };
 
 static const char  *prd_track_names[PRD_EXPERTS + 1] = {
     "last", "short", "long", "holt", "tsb", "hour", "hour-level",
-    "steps", "recent", "values", "active", "period", "day",
+    "steps", "recent", "period", "day",
     "extra-1", "extra-2", ""
 };
 
@@ -387,8 +385,6 @@ prd_track_errors_add(prd_track_errors_t *tables, unsigned state,
 }
 
 
-/* Quantiles 0.5, 0.9, 0.95, 0.99 of n values, whose order is lost. */
-
 static void
 prd_track_sort(float *v, unsigned n)
 {
@@ -407,46 +403,6 @@ prd_track_sort(float *v, unsigned n)
 }
 
 
-/* v[k] gets the value that it had if v were sorted; Hoare's selection. */
-
-static void
-prd_track_select(float *v, int32_t n, int32_t k)
-{
-    float    x, t;
-    int32_t  lo, hi, i, j;
-
-    for (lo = 0, hi = n - 1; lo < hi; /* void */ ) {
-        x = v[(lo + hi) / 2];
-        i = lo;
-        j = hi;
-
-        while (i <= j) {
-            while (v[i] < x) {
-                i++;
-            }
-
-            while (x < v[j]) {
-                j--;
-            }
-
-            if (i <= j) {
-                t = v[i];
-                v[i++] = v[j];
-                v[j--] = t;
-            }
-        }
-
-        if (j < k) {
-            lo = i;
-        }
-
-        if (k < i) {
-            hi = j;
-        }
-    }
-}
-
-
 static inline float
 prd_track_between(const float *v, unsigned n, float level)
 {
@@ -460,47 +416,12 @@ prd_track_between(const float *v, unsigned n, float level)
 }
 
 
-/* The median alone.  Most often it is 0, and then a look is enough. */
-
-static float
-prd_track_median(float *v, unsigned n)
-{
-    float     x;
-    unsigned  i, k, below, upto;
-
-    k = (n - 1) / 2;
-    below = upto = 0;
-
-    for (i = 0; i < n; i++) {
-        below += (v[i] < 0);
-        upto += (v[i] <= 0);
-    }
-
-    if (below <= k && upto > n / 2) {
-        return 0;
-    }
-
-    prd_track_select(v, (int32_t) n, (int32_t) k);
-
-    if (n & 1) {
-        return v[k];
-    }
-
-    x = v[k + 1];
-
-    for (i = k + 2; i < n; i++) {
-        x = prd_min(x, v[i]);
-    }
-
-    return v[k] + (x - v[k]) / 2;
-}
-
+/* v is sorted by it; 24 values are what there is at most. */
 
 static void
 prd_track_quantiles(float *v, unsigned n, float q[PRD_QUANTILES])
 {
-    float     top[PRD_TRACK_RING / 8 + 2], lo;
-    unsigned  i, j, m;
+    unsigned  i;
 
     for (i = 1; i < n && v[i] == v[0]; i++) { /* void */ }
 
@@ -509,44 +430,10 @@ prd_track_quantiles(float *v, unsigned n, float q[PRD_QUANTILES])
         return;
     }
 
-    if (n <= TRACK_RECENT) {
-        prd_track_sort(v, n);
+    prd_track_sort(v, n);
 
-        for (i = 0; i < PRD_QUANTILES; i++) {
-            q[i] = prd_track_between(v, n, prd_track_levels[i]);
-        }
-
-        return;
-    }
-
-    /* the greatest ones, in order, in a buffer: top[] is v[n - m ...] of a
-     * sorted v */
-
-    m = n - (unsigned) (0.9f * (float) (n - 1));
-    memcpy(top, v, m * sizeof(float));
-    prd_track_sort(top, m);
-
-    for (i = m; i < n; i++) {
-
-        if (v[i] <= top[0]) {
-            continue;
-        }
-
-        for (j = 1; j < m && top[j] < v[i]; j++) {
-            top[j - 1] = top[j];
-        }
-
-        top[j - 1] = v[i];
-    }
-
-    q[0] = prd_track_median(v, n);
-
-    for (i = 1; i < PRD_QUANTILES; i++) {
-        lo = prd_track_levels[i] * (float) (n - 1);
-        j = (unsigned) lo;
-        lo -= (float) j;
-        j -= n - m;
-        q[i] = j + 1 < m ? top[j] + lo * (top[j + 1] - top[j]) : top[j];
+    for (i = 0; i < PRD_QUANTILES; i++) {
+        q[i] = prd_track_between(v, n, prd_track_levels[i]);
     }
 }
 
@@ -623,16 +510,10 @@ static void
 prd_track_view_past(const prd_track_bins_t *b, unsigned back,
     prd_track_view_t *v)
 {
-    unsigned  i, j, active;
+    unsigned  i, j;
 
-    active = 0;
     v->n = b->filled > back ? b->filled - back : 0;
-    j = b->head;
-
-    for (i = 0; i < back; i++) {
-        j = (j ? j : PRD_TRACK_RING) - 1;
-        active += (b->ring[j] != 0);
-    }
+    j = (b->head + PRD_TRACK_RING - back) % PRD_TRACK_RING;
 
     /* newest first: from j down to 0, then from the end */
 
@@ -642,19 +523,6 @@ prd_track_view_past(const prd_track_bins_t *b, unsigned back,
 
     for ( /* void */ ; i < v->n; i++) {
         v->ring[i] = prd_track_unpack(b->ring[PRD_TRACK_RING - 1 + j - i]);
-    }
-
-    /* the same of the active ones, those since then left out */
-
-    v->nv = 0;
-    j = b->actives % PRD_TRACK_ACTIVE;
-
-    for (i = 0; i < prd_min(b->actives, PRD_TRACK_ACTIVE); i++) {
-        j = (j ? j : PRD_TRACK_ACTIVE) - 1;
-
-        if (i >= active) {
-            v->values[v->nv++] = prd_track_unpack(b->values[j]);
-        }
     }
 }
 
@@ -680,8 +548,7 @@ prd_track_view_now(const prd_track_t *t, const prd_tracks_t *p,
     v->at[PRD_EXPERT_SHORT] = b->level_short;
     v->at[PRD_EXPERT_LONG] = b->level_long;
     v->at[PRD_EXPERT_HOLT] = prd_max(damp, 0);
-    v->chance = (float) b->active / 65535;
-    v->at[PRD_EXPERT_TSB] = v->chance * b->size;
+    v->at[PRD_EXPERT_TSB] = (float) b->active / 65535 * b->size;
     v->at[PRD_EXPERT_HOUR] = b->mean * share;
     v->at[PRD_EXPERT_HOUR_LEVEL] = b->level_hour * share;
 
@@ -751,30 +618,6 @@ prd_track_make_errors(float base, float *errors, unsigned n, float *q)
 }
 
 
-/* Active ones among a share p of bins: TSB as a distribution. */
-
-static void
-prd_track_make_active(const prd_track_horizon_t *h, const prd_track_view_t *v,
-    float *q)
-{
-    float     p, u, values[PRD_TRACK_ACTIVE];
-    unsigned  i, c;
-
-    c = prd_min((unsigned) (v->chance * PRD_TRACK_CHANCES),
-                PRD_TRACK_CHANCES - 1);
-    p = (h->came[v->coarse][c] + 4 * v->chance) / (h->asked[v->coarse][c] + 4);
-
-    memcpy(values, v->values, sizeof(values));
-    prd_track_sort(values, v->nv);
-
-    for (i = 0; i < PRD_QUANTILES; i++) {
-        u = prd_track_levels[i] - (1 - p);
-        q[i] = u <= 0 || v->nv == 0 ? 0
-               : prd_track_between(values, v->nv, prd_min(u / p, 1.0f));
-    }
-}
-
-
 /* Bins at the same time of day and beside it. */
 
 static void
@@ -800,8 +643,27 @@ prd_track_make_day(const prd_track_view_t *v, prd_track_made_t *m)
         prd_track_quantiles(values, n, m->q[PRD_EXPERT_DAY]);
 
     } else {
-        memcpy(m->q[PRD_EXPERT_DAY], m->q[PRD_EXPERT_VALUES],
+        memcpy(m->q[PRD_EXPERT_DAY], m->q[PRD_EXPERT_RECENT],
                sizeof(m->q[0]));
+    }
+}
+
+
+/* The last value, and what has been added to it until the horizon. */
+
+static void
+prd_track_make_steps(const prd_track_bins_t *b, unsigned horizon,
+    const prd_track_view_t *v, float q[PRD_QUANTILES])
+{
+    unsigned         i;
+    const uint16_t  *steps;
+
+    q[0] = v->at[PRD_EXPERT_LAST];
+    steps = b->steps[horizon][q[0] == 0];
+
+    for (i = 1; i < PRD_QUANTILES; i++) {
+        q[i] = q[0] + prd_track_unpack(steps[i - 1]);
+        q[i] = prd_max(q[i], q[i - 1]);
     }
 }
 
@@ -809,46 +671,22 @@ prd_track_make_day(const prd_track_view_t *v, prd_track_made_t *m)
 /* Experts of the client's own. */
 
 static void
-prd_track_make_own(const prd_track_horizon_t *h, const prd_track_view_t *v,
-    prd_track_made_t *m)
+prd_track_make_own(const prd_track_bins_t *b, unsigned horizon,
+    const prd_track_view_t *v, prd_track_made_t *m)
 {
-    float     e[PRD_TRACK_RING];
+    float     e[TRACK_RECENT];
     unsigned  i, n, lag;
 
-    n = v->n > v->ahead ? v->n - v->ahead : 0;
-
-    if (n >= 8) {
-        for (i = 0; i < n; i++) {
-            e[i] = v->ring[i] - v->ring[i + v->ahead];
-        }
-
-        prd_track_make_errors(v->at[PRD_EXPERT_LAST], e, n,
-                              m->q[PRD_EXPERT_STEPS]);
-
-    } else {
-        memcpy(m->q[PRD_EXPERT_STEPS], m->q[PRD_EXPERT_LAST],
-               sizeof(m->q[0]));
-    }
+    prd_track_make_steps(b, horizon, v, m->q[PRD_EXPERT_STEPS]);
 
     n = prd_min(v->n, TRACK_RECENT);
     memcpy(e, v->ring, n * sizeof(float));
     prd_track_quantiles(e, n, m->q[PRD_EXPERT_RECENT]);
 
-    if (v->n > n) {
-        memcpy(e, v->ring, v->n * sizeof(float));
-        prd_track_quantiles(e, v->n, m->q[PRD_EXPERT_VALUES]);
-
-    } else {
-        memcpy(m->q[PRD_EXPERT_VALUES], m->q[PRD_EXPERT_RECENT],
-               sizeof(m->q[0]));
-    }
-
-    prd_track_make_active(h, v, m->q[PRD_EXPERT_ACTIVE]);
-
     lag = v->period;
 
     if (lag && v->n >= 2 * lag) {
-        n = v->n - lag;
+        n = prd_min(v->n - lag, TRACK_RECENT);
 
         for (i = 0; i < n; i++) {
             e[i] = v->ring[i] - v->ring[i + lag];
@@ -896,7 +734,7 @@ static void
 prd_track_make_weights(const prd_track_bins_t *b, const prd_track_state_t *s,
     unsigned far, unsigned part, prd_track_made_t *m)
 {
-    float     l[PRD_EXPERTS], best, sum;
+    float     l[PRD_EXPERTS], best, sum, mix;
     unsigned  e;
 
     best = INFINITY;
@@ -925,10 +763,19 @@ prd_track_make_weights(const prd_track_bins_t *b, const prd_track_state_t *s,
         }
     }
 
+    mix = 0;
+
     for (e = 0; e < PRD_EXPERTS; e++) {
+
+        if (m->weight[e][part] == 0) {
+            continue;
+        }
+
         m->weight[e][part] /= sum;
-        m->mix[part] += m->weight[e][part] * m->q[e][part];
+        mix += m->weight[e][part] * m->q[e][part];
     }
+
+    m->mix[part] = mix;
 }
 
 
@@ -945,14 +792,16 @@ prd_track_make(const prd_track_bins_t *b, const prd_tracks_t *p,
     memset(m->said, 1, PRD_EXPERT_EXTRA);
 
     prd_track_make_pooled(h, v, m);
-    prd_track_make_own(h, v, m);
+    prd_track_make_own(b, horizon, v, m);
 
     for (i = 0; i < PRD_QUANTILES; i++) {
         prd_track_make_weights(b, prd_track_weights(h->state, v->state),
                                horizon > 0, i, m);
     }
 
-    d = 0.1f * v->unit * sqrtf(m->mix[0] + 1);
+    /* a mean error beside it, or where it is 0 there is nothing to widen */
+
+    d = v->unit * sqrtf(m->mix[0] + 1);
     m->out[0] = m->mix[0];
 
     for (i = 1; i < PRD_QUANTILES; i++) {
@@ -1182,16 +1031,6 @@ prd_track_score(prd_track_bins_t *b, prd_track_horizon_t *h,
         prd_track_errors_add(h->errors[e], PRD_TRACK_ALL, c, v);
     }
 
-    c = prd_min((unsigned) (v->chance * PRD_TRACK_CHANCES),
-                PRD_TRACK_CHANCES - 1);
-    h->came[v->coarse][c] += (y > 0);
-    h->asked[v->coarse][c] += 1;
-
-    if (h->asked[v->coarse][c] > 2000) {
-        h->came[v->coarse][c] /= 2;
-        h->asked[v->coarse][c] /= 2;
-    }
-
     (void) prd_score_add(&h->score, y, m->out, m->q[PRD_EXPERT_STEPS]);
 }
 
@@ -1209,7 +1048,6 @@ prd_track_wait_put(prd_track_wait_t *w, const prd_track_view_t *v,
     }
 
     w->unit = prd_track_pack(v->unit);
-    w->active = (uint16_t) (v->chance * 65535);
     w->state = (uint8_t) v->state;
     w->due = prd_track_aheads[horizon];
 
@@ -1241,7 +1079,6 @@ prd_track_wait_view(const prd_track_bins_t *b, const prd_track_wait_t *w,
     }
 
     v->unit = prd_track_unpack(w->unit);
-    v->chance = (float) w->active / 65535;
     v->state = w->state;
     v->coarse = prd_track_state_idle(w->state);
     v->young = w->state >= PRD_TRACK_YOUNG;
@@ -1331,17 +1168,86 @@ prd_track_remember(prd_track_bins_t *b, float y)
     }
 
     if (y > 0) {
-        b->values[b->actives % PRD_TRACK_ACTIVE] = prd_track_pack(y);
-        b->actives++;
-
-        if (b->actives == 2 * PRD_TRACK_ACTIVE) {
-            b->actives = PRD_TRACK_ACTIVE;
-        }
-
         b->idle = 0;
 
     } else if (b->idle < UINT16_MAX) {
         b->idle++;
+    }
+}
+
+
+/* The median of how much bins differ, where they do: a single one moves it by
+ * no more than a step, however large it is. */
+
+static float
+prd_track_usual(prd_track_bins_t *b, float change)
+{
+    float  usual;
+
+    usual = prd_track_unpack(b->usual);
+
+    if (change > 0) {
+        if (usual == 0) {
+            usual = change;
+
+        } else if (change > usual) {
+            usual = prd_min(usual * (1 + TRACK_STEP), change);
+
+        } else {
+            usual = prd_max(usual / (1 + TRACK_STEP), change);
+        }
+
+        b->usual = prd_track_pack(usual);
+    }
+
+    return usual;
+}
+
+
+/*
+ * Quantiles of what is added to the last value until a horizon, above it: each
+ * goes up by a share of itself when more was added, else down by as much less
+ * as the quantile is rarer, so that it stays where it is exceeded as often as
+ * it should be (Robbins and Monro 1951).  Shares let it find any size of
+ * steps, and a step keeps saying something for hundreds of bins, where the
+ * ring forgets it.  What is added to a share, or it could not leave 0, is no
+ * more than what is usual: a single bin of 1e14 must not stay for a day.
+ */
+
+static void
+prd_track_steps_learn(prd_track_bins_t *b, float y)
+{
+    float      at, u, v, usual;
+    unsigned   h, i, j;
+    uint16_t  *steps;
+
+    usual = prd_track_usual(b, fabsf(y - b->last));
+
+    /* as in the ring: what is cut off is no change */
+
+    y = prd_track_unpack(prd_track_pack(y));
+
+    for (h = 0; h < PRD_TRACK_HORIZONS && b->filled >= prd_track_aheads[h];
+         h++)
+    {
+        j = (b->head + PRD_TRACK_RING - prd_track_aheads[h]) % PRD_TRACK_RING;
+        at = prd_track_unpack(b->ring[j]);
+        steps = b->steps[h][at == 0];
+
+        for (i = 1; i < PRD_QUANTILES; i++) {
+            u = prd_track_levels[i];
+            v = prd_track_unpack(steps[i - 1]);
+
+            if (y - at > v) {
+                v += TRACK_STEP * u * (v + prd_min(b->scale / 2, usual));
+                v = prd_min(v, y - at);
+
+            } else {
+                v -= TRACK_STEP * (1 - u) * v;
+            }
+
+            steps[i - 1] = prd_track_pack(v);
+        }
     }
 }
 
@@ -1535,6 +1441,7 @@ prd_track_step(prd_track_t *t, prd_tracks_t *p, unsigned class, float y,
 
     b->bin++;
 
+    prd_track_steps_learn(b, y);
     prd_track_learn(t, p, class, y);
 
     if (class == p->profile) {
@@ -1829,15 +1736,6 @@ prd_tracks_check(const prd_tracks_t *p, size_t size)
                 }
             }
 
-            f = &h->came[0][0];
-            n = 2 * PRD_TRACK_IDLES * PRD_TRACK_CHANCES;
-
-            for (j = 0; j < n; j++) {
-                if (!(f[j] >= 0 && f[j] <= 4000)) {
-                    rc = PRD_ECORRUPT;
-                }
-            }
-
             d = &h->score.n;
 
             for (j = 0; j < sizeof(h->score) / sizeof(double); j++) {
@@ -1875,7 +1773,6 @@ prd_track_check(const prd_track_t *t, size_t size)
         b = &t->bins[i];
 
         if (b->head >= PRD_TRACK_RING || b->filled > PRD_TRACK_RING
-            || b->actives >= 2 * PRD_TRACK_ACTIVE
             || b->period > TRACK_LAGS)
         {
             return PRD_ECORRUPT;

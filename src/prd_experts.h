@@ -8,11 +8,12 @@
  * quantiles of the errors of that location, pooled over all clients of the
  * same level, idle time and age: last value, exponential means, damped Holt
  * (Gardner and McKenzie 1985), TSB (Teunter, Syntetos and Babai 2011), hour
- * of the day.  Others are quantiles of the client's own recent bins: their
- * values, their steps, those at the same time of day, those one period ago
- * (the period being the lag that fits best), and those of its active bins
- * together with the chance to be active.  The caller may add quantiles of
- * its own: those of a shared network, or of a group.
+ * of the day.  Others are the client's own: quantiles of its last bins, of
+ * those at the same time of day, of what came one period after a bin like
+ * this one (the period being the lag that fits best); and the last value with
+ * the quantiles of its errors as far back as the client is known, followed
+ * from bin to bin by a step up or down (Robbins and Monro 1951).  The caller
+ * may add quantiles of its own: those of a shared network, or of a group.
  *
  * Fixed share (Herbster and Warmuth 1998) on pinball loss weighs them, for
  * the median and the upper quantiles and for near and far apart; weights are
@@ -42,12 +43,11 @@
 #include "prd_score.h"
 
 
-#define PRD_TRACK_VERSION    1
+#define PRD_TRACK_VERSION    2
 #define PRD_TRACK_CLASSES    3             /* lengths of bins */
 #define PRD_TRACK_HORIZONS   3             /* 1, 6 and 12 bins ahead */
 #define PRD_TRACK_EXTRAS     2             /* experts that the caller adds */
 #define PRD_TRACK_RING       72            /* bins that are remembered */
-#define PRD_TRACK_ACTIVE     12            /* active bins that are, too */
 #define PRD_TRACK_GAP        12            /* missing bins closed one by one */
 #define PRD_TRACK_Y_MAX      1e14f         /* more is taken for that */
 #define PRD_TRACK_PER_DAY    0.5f
@@ -65,8 +65,6 @@ enum {
 
     PRD_EXPERT_STEPS = PRD_EXPERT_LOCATIONS, /* own: last value and steps */
     PRD_EXPERT_RECENT,                     /* the last 24 bins */
-    PRD_EXPERT_VALUES,                     /* all that are remembered */
-    PRD_EXPERT_ACTIVE,                     /* active ones, by their chance */
     PRD_EXPERT_PERIOD,
     PRD_EXPERT_DAY,                        /* this time of day */
     PRD_EXPERT_EXTRA,
@@ -94,7 +92,6 @@ typedef struct {
     uint16_t  at[PRD_EXPERT_LOCATIONS - 1];  /* packed; the last value is in
                                               * the ring */
     uint16_t  unit;                        /* packed: of errors */
-    uint16_t  active;                      /* chance, in 1/65535 */
     uint8_t   state;                       /* which tables */
     uint8_t   due;                         /* bins to wait; 0: empty */
     uint16_t  extra[PRD_TRACK_EXTRAS][PRD_QUANTILES];  /* packed; 65535 in
@@ -119,14 +116,16 @@ typedef struct {
     uint16_t          active;              /* chance, in 1/65535 */
     uint16_t          idle;                /* bins, saturates */
     uint16_t          age;                 /* bins, saturates */
+    uint16_t          usual;               /* packed: |change| of bins, median */
+                                           /* of those that do change */
     uint8_t           period;              /* bins; 0: none found */
     uint8_t           head;                /* of ring: next to be written */
     uint8_t           filled;              /* in ring */
-    uint8_t           actives;             /* in values; saturates at twice */
     uint8_t           random;
-    uint8_t           spare;
     uint16_t          ring[PRD_TRACK_RING];        /* packed */
-    uint16_t          values[PRD_TRACK_ACTIVE];    /* packed, active bins */
+    uint16_t          steps[PRD_TRACK_HORIZONS][2][PRD_QUANTILES - 1];
+                                           /* packed: quantiles of errors of */
+                                           /* the last value, above 0 or 0 */
     uint8_t           loss[2][PRD_QUANTILES][PRD_EXPERTS];
                                            /* near, far; above the best */
     int8_t            shift[PRD_TRACK_HORIZONS][PRD_QUANTILES - 1];
@@ -175,7 +174,6 @@ typedef struct {
 #define PRD_TRACK_IDLE     (PRD_TRACK_YOUNG + 3 * PRD_TRACK_IDLES)
 #define PRD_TRACK_ALL      (PRD_TRACK_IDLE + PRD_TRACK_IDLES)
 #define PRD_TRACK_STATES   (PRD_TRACK_ALL + 1)
-#define PRD_TRACK_CHANCES  10              /* classes of the chance */
 
 typedef struct {
     float             votes;
@@ -195,8 +193,6 @@ typedef struct {
     prd_track_errors_t  errors[PRD_EXPERT_LOCATIONS][PRD_TRACK_STATES];
     prd_track_state_t   state[PRD_TRACK_STATES];
     prd_track_anchor_t  anchor[PRD_TRACK_STATES];
-    float               came[PRD_TRACK_IDLES][PRD_TRACK_CHANCES];
-    float               asked[PRD_TRACK_IDLES][PRD_TRACK_CHANCES];
     prd_score_t         score;
 } prd_track_horizon_t;
 
