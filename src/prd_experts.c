@@ -270,6 +270,12 @@ prd_track_errors_solve(const prd_track_errors_t *t, float q[PRD_QUANTILES])
 
         sum += t->cell[i];
     }
+
+    /* of a table that a file or a copy left with more votes than cells have */
+
+    for ( /* void */ ; u < PRD_QUANTILES; u++) {
+        q[u] = u ? q[u - 1] : 0;
+    }
 }
 
 
@@ -1730,6 +1736,16 @@ prd_tracks_check(const prd_tracks_t *p, size_t size)
                 f = &h->state[j].votes;
 
                 for (n = 0; n < sizeof(h->state[j]) / sizeof(float); n++) {
+                    if (!(fabsf(f[n]) <= 1000)) {
+                        rc = PRD_ECORRUPT;
+                    }
+                }
+            }
+
+            for (j = 0; j < PRD_TRACK_STATES; j++) {
+                f = h->anchor[j].width;
+
+                for (n = 0; n < PRD_QUANTILES - 1; n++) {
                     if (!(fabsf(f[n]) <= 1000)) {
                         rc = PRD_ECORRUPT;
                     }
