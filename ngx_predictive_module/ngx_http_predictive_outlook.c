@@ -29,6 +29,8 @@ static void ngx_http_predictive_outlook_bytes(
     double bytes);
 static void ngx_http_predictive_outlook_classes(
     ngx_http_predictive_json_t *json, prd_view_t *view);
+static void ngx_http_predictive_outlook_network(
+    ngx_http_predictive_json_t *json, prd_outlook_t *o);
 static void ngx_http_predictive_outlook_size(ngx_http_predictive_json_t *json,
     prd_outlook_t *o, ngx_uint_t group);
 static void ngx_http_predictive_outlook_covered(
@@ -284,6 +286,27 @@ ngx_http_predictive_outlook_bytes(ngx_http_predictive_json_t *json,
 }
 
 
+/* What the network was trained on; null where it is off. */
+
+static void
+ngx_http_predictive_outlook_network(ngx_http_predictive_json_t *json,
+    prd_outlook_t *o)
+{
+    if (!o->networked) {
+        ngx_http_predictive_json_null(json, "network");
+        return;
+    }
+
+    ngx_http_predictive_json_open(json, "network", '{');
+    ngx_http_predictive_json_uint(json, "bin_seconds",
+                                  prd_outlook_span_s[PRD_OUTLOOK_NETWORK]);
+    ngx_http_predictive_json_uint(json, "trained_windows", o->network.trained);
+    ngx_http_predictive_json_float(json, "training_loss", o->network.loss);
+    ngx_http_predictive_json_uint(json, "resets", o->network.resets);
+    ngx_http_predictive_json_close(json, '}');
+}
+
+
 /* Bytes of a response; null as long as none has been seen. */
 
 static void
@@ -433,6 +456,7 @@ ngx_http_predictive_outlook_zone(ngx_http_predictive_api_t *api)
 
     ngx_http_predictive_json_close(json, '}');
     ngx_http_predictive_outlook_classes(json, &api->zone->view);
+    ngx_http_predictive_outlook_network(json, o);
     ngx_http_predictive_outlook_size(json, o, PRD_GROUP_NONE);
     ngx_http_predictive_outlook_covered(json, o);
     ngx_http_predictive_outlook_accuracy(json, o);
@@ -470,12 +494,15 @@ ngx_http_predictive_outlook_points(ngx_http_predictive_api_t *api,
     uint32_t slot, uint16_t generation)
 {
     float                        q[PRD_QUANTILES], sure;
+    float                        weight[PRD_EXPERTS][PRD_QUANTILES];
     double                       bytes;
     uint32_t                     s;
+    unsigned                     extras;
     ngx_uint_t                   i, k;
     prd_track_t                 *track;
     prd_tracks_t                *tracks;
     prd_tracked_t                c;
+    prd_track_extra_t            extra;
     ngx_http_predictive_json_t  *json;
 
     json = &api->json;
@@ -502,9 +529,16 @@ ngx_http_predictive_outlook_points(ngx_http_predictive_api_t *api,
                                                 slot, generation));
 
     for (i = 0; i < PRD_TRACK_CLASSES; i++) {
+
+        extras = i == PRD_OUTLOOK_NETWORK
+                 ? prd_outlook_extra(&api->zone->view.outlook, &c,
+                                     track->bins[i].bin, &extra)
+                 : 0;
+
         for (k = 0; k < PRD_TRACK_HORIZONS; k++) {
 
-            if (prd_track_forecast(track, tracks, i, k, NULL, 0, q)
+            if (prd_track_forecast(track, tracks, i, k,
+                                   extras ? &extra : NULL, extras, q)
                 != PRD_OK)
             {
                 continue;
@@ -523,10 +557,19 @@ ngx_http_predictive_outlook_points(ngx_http_predictive_api_t *api,
             ngx_http_predictive_json_float(json, "upper_rps", q[2] / s);
             ngx_http_predictive_json_float(json, "upper99_rps", q[3] / s);
             ngx_http_predictive_outlook_bytes(json, q[0] / s, q[2] / s, bytes);
-            ngx_http_predictive_json_float(json, "confidence",
-                     prd_track_explain(track, tracks, i, k, NULL, 0, NULL,
-                                       NULL, &sure)
-                     == PRD_OK ? sure : NAN);
+
+            sure = NAN;
+            (void) prd_track_explain(track, tracks, i, k,
+                                     extras ? &extra : NULL, extras, NULL,
+                                     weight, &sure);
+
+            ngx_http_predictive_json_float(json, "confidence", sure);
+
+            if (extras) {
+                ngx_http_predictive_json_float(json, "network_weight",
+                                               weight[PRD_EXPERT_EXTRA][2]);
+            }
+
             ngx_http_predictive_json_close(json, '}');
         }
     }

@@ -89,6 +89,7 @@ prd_forecaster_round(prd_forecaster_t *f, prd_view_t *view,
     }
 
     prd_forecaster_terms(view, policy, now_s, &t);
+    f->outlook.network = policy->params.network;
 
     /*
      * A step forward closes the open bin once.  A step back closes nothing:

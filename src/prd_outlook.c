@@ -21,6 +21,8 @@
 #define PRD_OUTLOOK_HOUR_GAIN 0.02f    /* of a group's typical day */
 #define PRD_OUTLOOK_SCORED    1000     /* bins: the memory of coverage */
 
+#define PRD_OUTLOOK_SEED      1        /* of the network */
+
 #define prd_outlook_align(n)  (((n) + 63) & ~(size_t) 63)
 
 
@@ -75,7 +77,9 @@ prd_outlook_size(uint32_t slots)
            + prd_outlook_align(prd_outlook_records(slots)
                                * sizeof(prd_tracked_t))
            + prd_outlook_align(prd_outlook_tracks(slots)
-                               * sizeof(prd_outlook_track_t));
+                               * sizeof(prd_outlook_track_t))
+           + prd_outlook_align(prd_outlook_tracks(slots)
+                               * sizeof(prd_gru_client_t));
 }
 
 
@@ -96,6 +100,8 @@ prd_outlook_attach(prd_outlook_view_t *v, void *mem, prd_word_t *tags,
     p += prd_outlook_align(v->clients * sizeof(prd_tracked_t));
     v->track = (prd_outlook_track_t *) p;
     v->tracks = prd_outlook_tracks(slots);
+    p += prd_outlook_align(v->tracks * sizeof(prd_outlook_track_t));
+    v->cell = (prd_gru_client_t *) p;
 }
 
 
@@ -432,9 +438,71 @@ prd_outlook_earn(prd_outlook_view_t *v, prd_outlook_work_t *w,
     prd_track_init(&fresh.track);
     fresh.owner = mine;
     prd_words_write(t, &fresh, sizeof(prd_outlook_track_t));
+    memset(&v->cell[t - v->track], 0, sizeof(prd_gru_client_t));
     made->track = (uint32_t) (t - v->track) + 1;
 
     return t;
+}
+
+
+/* What the network says after a bin, if it is on and knows that one. */
+
+static unsigned
+prd_outlook_network(const prd_outlook_view_t *v, const prd_outlook_track_t *t,
+    unsigned k, uint32_t bin, prd_track_extra_t *extra)
+{
+    prd_outlook_t     *o;
+    prd_gru_client_t   cell;
+
+    o = v->outlook;
+
+    if (k != PRD_OUTLOOK_NETWORK || !o->networked) {
+        return 0;
+    }
+
+    /* for show it is read while the thread writes: any bytes give numbers */
+
+    memcpy(&cell, &v->cell[t - v->track], sizeof(prd_gru_client_t));
+
+    return cell.version && cell.bin == bin
+           && prd_gru_forecast(&o->network, &cell, prd_outlook_span_s[k],
+                               extra->q)
+              == PRD_OK;
+}
+
+
+unsigned
+prd_outlook_extra(const prd_outlook_view_t *v, const prd_tracked_t *c,
+    uint32_t bin, prd_track_extra_t *extra)
+{
+    return c->track && c->track <= v->tracks
+           ? prd_outlook_network(v, &v->track[c->track - 1],
+                                 PRD_OUTLOOK_NETWORK, bin, extra)
+           : 0;
+}
+
+
+/* A bin is over, for a copy of the track and for the network. */
+
+static void
+prd_outlook_over(prd_outlook_view_t *v, const prd_outlook_track_t *t,
+    prd_track_t *track, unsigned k, uint32_t bin, float y, int vote)
+{
+    unsigned            extras;
+    prd_outlook_t      *o;
+    prd_track_extra_t   extra;
+
+    o = v->outlook;
+    extras = prd_outlook_network(v, t, k, bin - 1, &extra);
+
+    (void) prd_track_close(track, &o->tracks, k, bin, y, vote,
+                           extras ? &extra : NULL, extras);
+
+    if (o->networked && k == PRD_OUTLOOK_NETWORK) {
+        (void) prd_gru_add(&o->network, &v->cell[t - v->track],
+                           prd_outlook_span_s[k], bin, (double) y,
+                           (double) vote);
+    }
 }
 
 
@@ -470,23 +538,25 @@ prd_outlook_end_bin(prd_outlook_view_t *v, const prd_tracked_t *c,
         prd_outlook_miss(v, &miss);
     }
 
-    (void) prd_track_close(track, &o->tracks, k, t->bin[k], t->sum[k], vote,
-                           NULL, 0);
+    prd_outlook_over(v, t, track, k, t->bin[k], t->sum[k], vote);
     prd_outlook_set(t->bin[k], 0);
     prd_outlook_float(&t->sum[k], 0);
 }
 
 
 static float
-prd_outlook_expect(prd_outlook_view_t *v, const prd_track_t *track,
-    uint32_t horizon_s)
+prd_outlook_expect(prd_outlook_view_t *v, const prd_outlook_track_t *t,
+    const prd_track_t *track, uint32_t horizon_s)
 {
-    float     q[PRD_QUANTILES];
-    unsigned  k;
+    float              q[PRD_QUANTILES];
+    unsigned           k, extras;
+    prd_track_extra_t  extra;
 
     k = prd_outlook_class(horizon_s);
+    extras = prd_outlook_network(v, t, k, track->bins[k].bin, &extra);
 
-    return prd_track_forecast(track, &v->outlook->tracks, k, 0, NULL, 0, q)
+    return prd_track_forecast(track, &v->outlook->tracks, k, 0,
+                              extras ? &extra : NULL, extras, q)
            == PRD_OK ? q[2] / prd_outlook_span_s[k] : 0;
 }
 
@@ -525,7 +595,7 @@ prd_outlook_track(prd_outlook_view_t *v, prd_tracked_t *made,
     }
 
     if (ahead) {
-        made->ahead = prd_outlook_expect(v, &track, bin->horizon_s);
+        made->ahead = prd_outlook_expect(v, t, &track, bin->horizon_s);
     }
 
     if (ended) {
@@ -578,11 +648,10 @@ prd_outlook_look_ahead(prd_outlook_view_t *v, uint64_t end_s,
         }
 
         if (last + 1 < b) {
-            (void) prd_track_close(&track, &o->tracks, PRD_OUTLOOK_HOURS,
-                                   b - 1, 0, 1, NULL, 0);
+            prd_outlook_over(v, t, &track, PRD_OUTLOOK_HOURS, b - 1, 0, 1);
         }
 
-        ahead = prd_outlook_expect(v, &track, PRD_OUTLOOK_HOUR_S);
+        ahead = prd_outlook_expect(v, t, &track, PRD_OUTLOOK_HOUR_S);
 
         prd_words_write(&t->track, &track, sizeof(prd_track_t));
         prd_outlook_float(&c->ahead, ahead);
@@ -888,6 +957,33 @@ prd_outlook_pass(prd_outlook_view_t *v, prd_outlook_work_t *w, uint64_t now_s,
 }
 
 
+/*
+ * Switches the network on or off; one that a killed thread left half changed
+ * begins anew.
+ */
+
+static void
+prd_outlook_switch(prd_outlook_t *o, prd_outlook_work_t *w)
+{
+    if (!w->network) {
+        o->networked = 0;
+        return;
+    }
+
+    if (!w->trains) {
+        w->trains = 1;
+
+        if (prd_gru_check(&o->network, sizeof(prd_gru_t)) != PRD_OK) {
+            o->networked = 0;
+            prd_gru_init(&o->network, PRD_OUTLOOK_SEED);
+        }
+    }
+
+    o->network.offset_s = w->offset_s;
+    o->networked = 1;
+}
+
+
 void
 prd_outlook_close(prd_outlook_view_t *v, prd_outlook_work_t *w,
     double tokens, uint64_t end_s, int learning, prd_outlook_vote_pt vote,
@@ -915,6 +1011,8 @@ prd_outlook_close(prd_outlook_view_t *v, prd_outlook_work_t *w,
     o->tracks.slow = !learning
                      && end_s - o->tracks_since_s >= PRD_OUTLOOK_FIRST_S;
 
+    prd_outlook_switch(o, w);
+
     /* the bin that is over may be the first one of a longer one */
 
     for (i = 0; i < PRD_OUTLOOK_SPANS; i++) {
@@ -924,6 +1022,10 @@ prd_outlook_close(prd_outlook_view_t *v, prd_outlook_work_t *w,
 
             if (o->bin[i]) {
                 prd_outlook_span(v, i, o->bin[i], o->sum[i]);
+            }
+
+            if (i == PRD_OUTLOOK_NETWORK && o->networked) {
+                (void) prd_gru_train(&o->network, PRD_OUTLOOK_TRAIN);
             }
 
             o->bin[i] = bin;
@@ -1320,9 +1422,10 @@ prd_outlook_give_track(prd_outlook_view_t *v, const prd_outlook_track_t *t,
     prd_outlook_begin(c);
 
     prd_words_write(mine, &made, sizeof(prd_outlook_track_t));
+    memset(&v->cell[mine - v->track], 0, sizeof(prd_gru_client_t));
     prd_outlook_set(c->track, (uint32_t) (mine - v->track) + 1);
     prd_outlook_float(&c->ahead,
-                      prd_outlook_expect(v, &made.track, horizon_s));
+                      prd_outlook_expect(v, mine, &made.track, horizon_s));
 
     prd_outlook_end(c);
 

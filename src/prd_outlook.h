@@ -31,6 +31,7 @@
 #include "prd_class.h"
 #include "prd_experts.h"
 #include "prd_group.h"
+#include "prd_gru.h"
 #include "prd_markov.h"
 #include "prd_size.h"
 
@@ -44,6 +45,9 @@
 #define PRD_OUTLOOK_FIRST_S  604800    /* of pooled tables: not yet slow */
 #define PRD_OUTLOOK_PASS     60        /* bins: a pass over all for groups */
 #define PRD_OUTLOOK_MISSES   256
+#define PRD_OUTLOOK_TRAIN    64        /* windows of the network a bin of */
+                                       /* its class: 2 ms an hour */
+#define PRD_OUTLOOK_NETWORK  2         /* the class of bins it forecasts */
 #define PRD_OUTLOOK_SPANS    3         /* of aggregates: 60, 300, 3600 s */
 #define PRD_OUTLOOK_PACKED   68        /* bytes of prd_outlook_pack() */
 #define PRD_OUTLOOK_RINGS    64        /* workers that note transitions */
@@ -147,6 +151,9 @@ typedef struct {
     uint64_t          tracks_since_s;  /* wall: votes are heard since */
     prd_tracks_t      tracks;          /* pooled, 60 s, 300 s and 3600 s */
 
+    uint32_t          networked;       /* 1: the network is an expert, too */
+    prd_gru_t         network;
+
     _Alignas(64)
     prd_markov_ring_t ring[];          /* of workers; prd_outlook_size() */
 } prd_outlook_t;
@@ -160,6 +167,7 @@ typedef struct {
     prd_tracked_t     *client;
     prd_word_t        *tags;           /* the zone's: who is in a slot */
     prd_outlook_track_t  *track;
+    prd_gru_client_t  *cell;           /* a track's, of the network */
     uint32_t           clients;        /* records there are */
     uint32_t           tracks;
 } prd_outlook_view_t;
@@ -184,6 +192,8 @@ typedef struct {
     float              poorest;        /* owners' least requests: of the last */
     float              poorest_turn;   /* turn, and so far in this one */
 
+    uint32_t           network;        /* 1: on; the caller's */
+    uint32_t           trains;         /* 1: it was looked at */
     prd_group_work_t   work;
 } prd_outlook_work_t;
 
@@ -320,6 +330,14 @@ prd_rc_t prd_outlook_client(const prd_outlook_view_t *v, uint32_t slot,
 /* The same of a record by its number, whoever's it is. */
 prd_rc_t prd_outlook_copy(const prd_outlook_view_t *v, uint32_t i,
     prd_tracked_t *copy);
+
+/*
+ * What the network says of the bins after `bin`, the last one of a copy of
+ * the record's track: the number of extra experts, 0 where it is off or does
+ * not know that bin.
+ */
+unsigned prd_outlook_extra(const prd_outlook_view_t *v,
+    const prd_tracked_t *c, uint32_t bin, prd_track_extra_t *extra);
 
 /* Its track; PRD_DECLINED: it has none. */
 prd_rc_t prd_outlook_copy_track(const prd_outlook_view_t *v,

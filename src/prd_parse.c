@@ -63,7 +63,8 @@ enum {
     PRD_PARAM_CLASS      = 1 << 13,
     PRD_PARAM_NEWCOMER   = 1 << 14,
     PRD_PARAM_STORE      = 1 << 15,
-    PRD_PARAM_SYNC       = 1 << 16
+    PRD_PARAM_SYNC       = 1 << 16,
+    PRD_PARAM_NETWORK    = 1 << 17
 };
 
 
@@ -78,6 +79,8 @@ static prd_rc_t prd_param_floor(prd_params_t *p, prd_str_t v,
     const char **why);
 static prd_rc_t prd_param_min(prd_params_t *p, prd_str_t v, const char **why);
 static prd_rc_t prd_param_max(prd_params_t *p, prd_str_t v, const char **why);
+static prd_rc_t prd_param_network(prd_params_t *p, prd_str_t v,
+    const char **why);
 static prd_rc_t prd_param_learn(prd_params_t *p, prd_str_t v,
     const char **why);
 static prd_rc_t prd_param_warmup(prd_params_t *p, prd_str_t v,
@@ -118,6 +121,7 @@ static const prd_param_t  prd_params[] = {
     { "newcomer",   PRD_PARAM_NEWCOMER,   prd_param_newcomer },
     { "store",      PRD_PARAM_STORE,      prd_param_store },
     { "sync",       PRD_PARAM_SYNC,       prd_param_sync },
+    { "network",    PRD_PARAM_NETWORK,    prd_param_network },
     { "weight",     0,                    prd_param_later },
     { "priority",   0,                    prd_param_later }
 };
@@ -961,6 +965,20 @@ static prd_rc_t
 prd_param_max(prd_params_t *p, prd_str_t v, const char **why)
 {
     return prd_param_fixed_rate(p, v, &p->max, why);
+}
+
+
+static prd_rc_t
+prd_param_network(prd_params_t *p, prd_str_t v, const char **why)
+{
+    if (!prd_is(v, "on") && !prd_is(v, "off")) {
+        *why = "must be on or off";
+        return PRD_EINVAL;
+    }
+
+    p->network = v.len == 2;
+
+    return PRD_OK;
 }
 
 

@@ -83,6 +83,7 @@ typedef struct {
     uint64_t     cost_milli;       /* 1000; up to 10^12, more than u32 */
     prd_learn_e  learn;
     unsigned     floor_none:1;     /* floor=none */
+    unsigned     network:1;        /* network=on */
 
     unsigned     rate_set:1;
     unsigned     burst_set:1;

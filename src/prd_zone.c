@@ -145,7 +145,8 @@ prd_zone_init(void *mem, size_t size, uint32_t unit,
         / (PRD_WAYS * (PRD_SLOT_BYTES + sizeof(uint32_t)
                        + (policy->leased ? sizeof(prd_lease_t) : 0))
            + PRD_WAYS * sizeof(prd_tracked_t) / PRD_OUTLOOK_SHARE
-           + PRD_WAYS * sizeof(prd_outlook_track_t) / PRD_OUTLOOK_TRACKS)
+           + PRD_WAYS * (sizeof(prd_outlook_track_t) + sizeof(prd_gru_client_t))
+             / PRD_OUTLOOK_TRACKS)
         + PRD_OUTLOOK_LEAST;
     n = prd_min(n, UINT32_MAX / PRD_WAYS - 1);
 

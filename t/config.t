@@ -264,6 +264,8 @@ taken(zone('rate=1r/s'), 'a learning zone without a state',
 taken(zone('rate=1r/s learn=observe'), 'an observing zone without a state',
       qr/\[warn\].*predictive zone "one" learns/);
 taken(zone('rate=1r/s learn=off'), 'a zone that does not learn');
+taken(zone("rate=1r/s learn=off network=$_"), "network=$_") for qw(on off);
+refused(zone('rate=1r/s learn=off network=yes'), '"network=yes"');
 taken(zone('rate=5 learn=off'), 'a bare rate',
       qr/\[warn\].*"one" has a rate without a unit.*nginx\.conf:\d+$/m);
 taken(zone('capacity=100r/s learn=off'), 'a capacity without a rate');

@@ -66,7 +66,7 @@ spew("$dir/log", join '', map {
 
 $t->conf(<<'END');
 worker_processes 2;
-predictive_zone $arg_key zone=one:1m rate=10r/s burst=20 class=$arg_class;
+predictive_zone $arg_key zone=one:1m rate=10r/s burst=20 class=$arg_class network=on;
 predictive_state %%DIR%%/state/learned interval=1s;
 
 server {
@@ -225,6 +225,12 @@ like(curve($_), qr/bin_seconds=3600/, "curve of $_") for @clients;
 # A restart
 
 ok(wait_until(15, sub { writer() != $writer }), 'saved by nginx');
+
+my $network;
+
+ok(wait_until(15, sub { $network = $t->json('/api/zones/one')->{network} }),
+   'the network is on');
+is($network->{bin_seconds}, 3600, '... for hours');
 
 # hours of idle clients are closed one by one: one may end in between
 

@@ -157,6 +157,27 @@ like($out, qr/^client-busy\@300 +599 +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+$/m,
      'a table of what is covered');
 like($out, qr/^aggregate\@300 +599 /m, '... aggregates too');
 
+# the network: with something that it can learn
+
+my $wave = join '', map {
+    my $n = $_;
+    series("a:w$n", 600, 0, 'heavy', 700, sub {
+        int(20 * $n * (1 + sin(($_[0] + $n) / 5)) + ($_[0] * 7919 * $n) % 9)
+    })
+} 1 .. 4;
+
+my @without = forecasts($wave, "a:w2,600,x,650;690\n");
+
+is((replay('--series', "$dir/series.csv", '--origins', "$dir/origins.csv",
+           '--forecasts', "$dir/out.csv", '--network', 'on'))[0], 0,
+   'with the network');
+
+my @with = map { s/,[\d.]+$//r } (split /\n/, slurp("$dir/out.csv"))[1 .. 6];
+
+is(scalar(grep { /^a:w2,600,\d+,predictive(,[\d.]+){5}$/ } @with), 6,
+   '... forecasts');
+isnt("@with", "@without", '... that are others');
+
 
 # Bad input: exit 2, file and line.
 
@@ -203,7 +224,11 @@ like((replay('--series', "$dir/series.csv", '--origins', "$dir/origins.csv",
 for ([['--series', "$dir/none"], qr/none: No such file/],
      [['--series', "$dir/series.csv", '--origins', 'x'], qr/need each other/],
      [['--origins', 'x', '--forecasts', 'y'], qr/need --series/],
-     [['--series', "$dir/series.csv", 'x'], qr/takes no log/])
+     [['--series', "$dir/series.csv", 'x'], qr/takes no log/],
+     [['--series', "$dir/series.csv", '--rate', '1r/s'],
+      qr/--rate goes with a log, not with --series/],
+     [['--series', "$dir/series.csv", '--network', 'yes'],
+      qr/--network: "network=yes" must be on or off/])
 {
     my ($status, undef, $err) = replay(@{$_->[0]});
 

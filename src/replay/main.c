@@ -126,7 +126,8 @@ main(int argc, char **argv)
     }
 
     if (args.series != NULL) {
-        rpl_series(args.series, args.origins, args.forecasts);
+        rpl_series(args.series, args.origins, args.forecasts,
+                   args.replay.params.network);
         rpl_options_done(&args);
 
         return 0;

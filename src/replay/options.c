@@ -71,6 +71,7 @@ static const rpl_option_t  rpl_option_table[] = {
     { "warmup",       RPL_OPT_WARMUP,   0 },
     { "confidence",   RPL_OPT_ZONE,     0 },
     { "horizon",      RPL_OPT_ZONE,     0 },
+    { "network",      RPL_OPT_ZONE,     0 },
     { "cost",         RPL_OPT_ZONE,     0 },
     { "charge",       RPL_OPT_ZONE,     0 },
     { "class",        RPL_OPT_ZONE,     0 },
@@ -150,6 +151,7 @@ static const char  rpl_usage_text[] =
 "\n"
 "Series of counts instead of logs:\n"
 "  --series SERIES.csv --origins SAMPLE.csv --forecasts OUT.csv\n"
+"  --network on     with the recurrent network, as network=on of a zone\n"
 "\n"
 "Exit status: 0; 1 no memory or no space; 2 bad options or input; 3 too many\n"
 "limited.  See src/replay/README.md.\n";
@@ -716,11 +718,19 @@ rpl_options_secret(rpl_said_t *said)
 }
 
 
-/* Series take the place of logs, and need no limit. */
+/* Series take the place of logs, and need no limit: a network at most. */
 
 static int
-rpl_options_series(const rpl_args_t *args)
+rpl_options_series(rpl_said_t *said)
 {
+    size_t         i;
+    rpl_args_t    *args;
+    const char    *why;
+    rpl_word_t    *w;
+    prd_params_t  *p;
+
+    args = said->args;
+
     if (args->series == NULL) {
 
         if (args->origins != NULL || args->forecasts != NULL) {
@@ -736,6 +746,23 @@ rpl_options_series(const rpl_args_t *args)
 
     if (args->nlogs) {
         rpl_die(RPL_EXIT_BAD, "--series takes no log");
+    }
+
+    p = &args->replay.params;
+    prd_params_init(p);
+
+    for (i = 0; i < said->zone.n; i++) {
+        w = &said->zone.word[i];
+
+        if (strncmp(w->word.data, "network=", prd_min(w->word.len, 8)) != 0) {
+            rpl_die(RPL_EXIT_BAD, "%s goes with a log, not with --series",
+                    w->from);
+        }
+
+        if (prd_params_set(p, w->word, &why) != PRD_OK) {
+            rpl_die(RPL_EXIT_BAD, "%s: \"%.*s\" %s", w->from,
+                    (int) w->word.len, w->word.data, why);
+        }
     }
 
     return 1;
@@ -778,7 +805,7 @@ rpl_options(rpl_args_t *args, int argc, char **argv)
         return;
     }
 
-    if (rpl_options_series(args)) {
+    if (rpl_options_series(&said)) {
         return;
     }
 

@@ -56,7 +56,8 @@ typedef struct {
     FILE              *out;              /* NULL: the table */
     uint64_t           begins;           /* of the trace at hand */
     prd_tracks_t      *tracks;
-    prd_gru_t         *net;
+    prd_gru_t         *net;              /* NULL: without one */
+    unsigned           network;
     clock_t            spent;            /* closing */
     uint64_t           closed;           /* bins */
     uint64_t           bins;             /* closed of clients, in all */
@@ -674,8 +675,10 @@ rpl_series_trace(rpl_series_t *all, rpl_serie_t **some, size_t n)
         all->tracks = rpl_alloc(sizeof(prd_tracks_t));
         (void) prd_tracks_init(all->tracks, bin_s);
 
-        all->net = rpl_alloc(sizeof(prd_gru_t));
-        prd_gru_init(all->net, 1);
+        if (all->network) {
+            all->net = rpl_alloc(sizeof(prd_gru_t));
+            prd_gru_init(all->net, 1);
+        }
     }
 
     for (k = 0; k < n; k++) {
@@ -764,13 +767,15 @@ rpl_series_table(rpl_series_t *all)
 
 
 void
-rpl_series(char *series, char *origins, const char *forecasts)
+rpl_series(char *series, char *origins, const char *forecasts,
+    unsigned network)
 {
     size_t         i, k, n;
     rpl_serie_t   *s, **some;
     rpl_series_t   all;
 
     memset(&all, 0, sizeof(all));
+    all.network = network;
 
     rpl_series_read(&all, series);
 

@@ -24,8 +24,11 @@
  *            first bins that may not be seen, from 0
  * forecasts  series_id,bin_seconds,origin,method,horizon,q50,q90,q95,q99,
  *            seconds (of CPU, for all horizons of a forecast)
+ *
+ * network    1: with a recurrent network as one more expert of clients
  */
-void rpl_series(char *series, char *origins, const char *forecasts);
+void rpl_series(char *series, char *origins, const char *forecasts,
+    unsigned network);
 
 
 #endif /* RPL_SERIES_H_INCLUDED */

@@ -18,6 +18,7 @@ static prd_outlook_view_t  v;
 static prd_outlook_work_t  w;
 static prd_word_t          tags[SLOTS];
 static float               ahead;
+static uint8_t             votes;          /* of count() */
 
 
 static void
@@ -55,6 +56,7 @@ count(uint32_t slot, uint32_t requests, uint64_t s, uint16_t hours)
     bin.generation = 7;
     bin.blocks = 5;
     bin.hours = hours;
+    bin.vote = votes;
     bin.requests = requests;
     bin.tokens = (float) requests;
     bin.start_s = s;
@@ -603,6 +605,106 @@ orphans(void)
 }
 
 
+/* The network, switched on, off and on again: forecasts stay what they are. */
+
+static int
+forecasts(uint32_t slots, unsigned *extras)
+{
+    float                q[PRD_QUANTILES];
+    uint32_t             s;
+    unsigned             h, k;
+    prd_tracked_t        c;
+    prd_track_extra_t    extra;
+    prd_outlook_track_t  t;
+
+    *extras = 0;
+
+    for (s = 0; s < slots; s++) {
+
+        if (prd_outlook_client(&v, s, 7, &c) != PRD_OK
+            || prd_outlook_copy_bins(&v, &c, &t) != PRD_OK)
+        {
+            return 0;
+        }
+
+        k = prd_outlook_extra(&v, &c, t.track.bins[PRD_OUTLOOK_NETWORK].bin,
+                              &extra);
+        *extras += k;
+
+        for (h = 0; h < PRD_TRACK_HORIZONS; h++) {
+            if (prd_track_forecast(&t.track, &v.outlook->tracks,
+                                   PRD_OUTLOOK_NETWORK, h, k ? &extra : NULL,
+                                   k, q)
+                != PRD_OK
+                || !(q[0] >= 0 && q[3] >= q[0] && isfinite(q[3])))
+            {
+                return 0;
+            }
+        }
+    }
+
+    return 1;
+}
+
+
+static void
+network(void)
+{
+    int       fine;
+    uint64_t  s, from;
+    unsigned  slot, extras;
+
+    begin();
+    votes = 1;
+    from = LAB_S / 3600 * 3600;
+
+    for (s = from; s < from + 6 * 86400; s += 10) {
+
+        /* on for four days, off for one, on again: as reloads have it */
+
+        w.network = (s - from) / 86400 != 4;
+
+        for (slot = 0; slot < 40; slot++) {
+            if ((s / 10 + slot * 7) % (3 + slot) == 0) {
+                (void) count(slot, 1 + (uint32_t) (s / 10) % 3, s, 9);
+            }
+        }
+
+        prd_outlook_close(&v, &w, 40, s + 10, 0, everybody, NULL);
+
+        if (s == from + 4 * 86400 - 10) {
+            fine = forecasts(40, &extras);
+            ok(fine && extras > 30, "network: knows %u of 40", extras);
+            ok(v.outlook->network.trained > 500
+               && v.outlook->network.trained <= 4 * 24 * PRD_OUTLOOK_TRAIN,
+               "... and was trained on %u windows, within its cap",
+               (unsigned) v.outlook->network.trained);
+            is_int(prd_gru_check(&v.outlook->network, sizeof(prd_gru_t)),
+                   PRD_OK, "... and is sound");
+        }
+
+        if (s == from + 5 * 86400 - 10) {
+            ok(forecasts(40, &extras) && extras == 0, "network: off");
+        }
+    }
+
+    fine = forecasts(40, &extras);
+    ok(fine && extras > 30, "network: on again, %u", extras);
+
+    /* a thread that was killed in it */
+
+    v.outlook->network.w[5] = NAN;
+    w.trains = 0;
+    prd_outlook_close(&v, &w, 40, s + 10, 0, everybody, NULL);
+    is_int(prd_gru_check(&v.outlook->network, sizeof(prd_gru_t)), PRD_OK,
+           "network: begins anew where it is not sound");
+    ok(forecasts(40, &extras), "... and harms nothing");
+
+    votes = 0;
+    end();
+}
+
+
 int
 main(void)
 {
@@ -614,6 +716,7 @@ main(void)
     curves();
     groups();
     bytes();
+    network();
 
     return done_testing();
 }

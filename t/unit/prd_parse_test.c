@@ -507,6 +507,8 @@ test_params_good(void)
     SET("learn=on", p.learn == PRD_LEARN_ON);
     SET("learn=observe", p.learn == PRD_LEARN_OBSERVE);
     SET("learn=off", p.learn == PRD_LEARN_OFF);
+    SET("network=on", p.network);
+    SET("network=off", !p.network);
     SET("sync=lease", p.sync == PRD_SYNC_LEASE);
     SET("sync=strict", p.sync == PRD_SYNC_STRICT);
     SET("store=main", p.store.len == 4
@@ -543,6 +545,7 @@ test_params_bad(void)
         "burst=5k", "burst=+5", "burst=0x10", "capacity=much", "capacity=$c",
         "borrow=on", "borrow=-1", "borrow=2x", "floor=off", "floor=Newcomer",
         "min=off", "min=$m", "max=$m", "max=1r", "learn=yes", "learn=offf",
+        "network=", "network=1", "network=offf",
         "warmup=long", "warmup=1.5d", "confidence=99", "confidence=0.99",
         "horizon=soon", "cost=-1", "cost=1e5", "cost=inf", "cost=5.",
         "charge=", "charge=5", "class=", "newcomer=", "store=", "store",

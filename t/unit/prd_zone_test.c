@@ -127,6 +127,8 @@ layout(void)
                v.outlook.clients * sizeof(prd_tracked_t));
         memset(v.outlook.track, 0xff,
                v.outlook.tracks * sizeof(prd_outlook_track_t));
+        memset(v.outlook.cell, 0xff,
+               v.outlook.tracks * sizeof(prd_gru_client_t));
 
         wrong += (char *) v.outlook.outlook
                  < (char *) (v.learned + slots + 1)
@@ -135,16 +137,19 @@ layout(void)
                  || (char *) v.outlook.client
                     < (char *) (v.outlook.index + slots)
                  || (char *) v.outlook.track
-                    < (char *) (v.outlook.client + v.outlook.clients);
+                    < (char *) (v.outlook.client + v.outlook.clients)
+                 || (char *) v.outlook.cell
+                    < (char *) (v.outlook.track + v.outlook.tracks);
         wrong += !guarded(p, size);
 
-        end = (size_t) ((char *) (v.outlook.track + v.outlook.tracks) - p);
+        end = (size_t) ((char *) (v.outlook.cell + v.outlook.tracks) - p);
         wrong += end > size;
 
         /* no waste beyond a bucket, its records and the padding */
 
         wrong += size - end > PRD_WAYS * 140 + 2 * sizeof(prd_tracked_t)
-                              + 2 * sizeof(prd_outlook_track_t) + 9 * 64;
+                              + 2 * (sizeof(prd_outlook_track_t)
+                                     + sizeof(prd_gru_client_t)) + 9 * 64;
         last = prd_max(last, slots);
 
         free(p);
