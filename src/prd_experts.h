@@ -116,8 +116,8 @@ typedef struct {
     uint16_t          active;              /* chance, in 1/65535 */
     uint16_t          idle;                /* bins, saturates */
     uint16_t          age;                 /* bins, saturates */
-    uint16_t          usual;               /* packed: |change| of bins, median */
-                                           /* of those that do change */
+    uint16_t          usual;               /* packed: |change| of bins, the */
+                                           /* median of those that change */
     uint8_t           period;              /* bins; 0: none found */
     uint8_t           head;                /* of ring: next to be written */
     uint8_t           filled;              /* in ring */

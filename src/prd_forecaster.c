@@ -582,6 +582,14 @@ prd_forecaster_bin(prd_forecaster_t *f, prd_view_t *view,
         if (i % (PRD_FENCE_EVERY / 64) == 0 && f->fenced
             && f->fenced(f->data))
         {
+            /* whoever goes on finds those that were collected */
+
+            while (batch) {
+                b = f->batch[--batch] / PRD_WAYS;
+                (void) atomic_fetch_or(&view->dirty[b / 64],
+                                       1ull << (b % 64));
+            }
+
             return PRD_ESTALE;
         }
 

@@ -24,9 +24,6 @@
 #define PRD_PACK_EIGHTHS  8
 #define PRD_PACK_GONE_S   (30 * 86400u)  /* no record is older */
 #define PRD_PACK_COUNTED  0x01
-#define PRD_PACK_LIMITED  0x02
-#define PRD_PACK_HELD     0x04
-#define PRD_PACK_FLAGS    0x07
 
 
 uint32_t
@@ -209,9 +206,14 @@ prd_pack_put(uint8_t buf[PRD_PACK_SIZE], const prd_learned_t *l, double hold,
     prd_pack16(&p, l->blocks);
     prd_pack16(&p, l->hours);
     *p++ = l->run;
-    *p++ = (uint8_t) ((l->counted && l->hours ? PRD_PACK_COUNTED : 0)
-                      | (l->limited ? PRD_PACK_LIMITED : 0)
-                      | (l->held ? PRD_PACK_HELD : 0));
+
+    /*
+     * No more than that: to nodes that know of no other flag a record with
+     * one is none, and they would learn its client anew.  Whether a client was
+     * refused only a zone without a store knows.
+     */
+
+    *p++ = l->counted && l->hours ? PRD_PACK_COUNTED : 0;
 
     buf[1] = prd_pack_sum(buf);
 
@@ -237,9 +239,9 @@ prd_pack_get(const uint8_t *buf, size_t len, prd_learned_t *l, double *hold,
         return PRD_EVERSION;
     }
 
-    if (len != PRD_PACK_SIZE || buf[1] != prd_pack_sum(buf)
-        || (buf[PRD_PACK_SIZE - 1] & ~PRD_PACK_FLAGS))
-    {
+    /* flags that are not known here are a later node's */
+
+    if (len != PRD_PACK_SIZE || buf[1] != prd_pack_sum(buf)) {
         return PRD_ECORRUPT;
     }
 
@@ -285,8 +287,6 @@ prd_pack_get(const uint8_t *buf, size_t len, prd_learned_t *l, double *hold,
     r.hours = prd_unpack16(&p);
     r.run = *p++;
     r.counted = r.hours && (*p & PRD_PACK_COUNTED);
-    r.limited = (*p & PRD_PACK_LIMITED) != 0;
-    r.held = (*p & PRD_PACK_HELD) != 0;
 
     *l = r;
 

@@ -467,13 +467,14 @@ prd_profile_write_classes(prd_profile_t *f, const prd_view_t *view)
 /* view NULL: skips */
 
 static prd_rc_t
-prd_profile_read_classes(prd_profile_t *f, prd_view_t *view, uint64_t now_s)
+prd_profile_read_demand(prd_profile_t *f, prd_view_t *view)
 {
     float           sum, level;
     uint8_t         buf[PRD_PROFILE_CLASS];
     uint32_t        i, n;
     uint64_t        bin;
     prd_rc_t        rc;
+    prd_str_t       name;
     prd_class_t    *top;
     const uint8_t  *p;
     prd_classes_t  *c;
@@ -516,8 +517,10 @@ prd_profile_read_classes(prd_profile_t *f, prd_view_t *view, uint64_t now_s)
         if (c) {
             c->sum[i] = sum;
             c->level[i] = level;
-            prd_zone_name_class(view, i, (prd_str_t) {
-                          strnlen((const char *) p, PRD_CLASS_NAME), (char *) p });
+
+            name.data = (char *) p;
+            name.len = strnlen(name.data, PRD_CLASS_NAME);
+            prd_zone_name_class(view, i, name);
         }
     }
 
@@ -543,13 +546,30 @@ prd_profile_read_classes(prd_profile_t *f, prd_view_t *view, uint64_t now_s)
         rc = prd_profile_read_curve(f, c ? &top->demand : NULL,
                                     PRD_CLASS_BIN_S);
         if (rc != PRD_OK) {
-            break;
+            return rc;
         }
     }
 
     if (c) {
         c->bin = (int64_t) bin;
-        prd_class_settle(c, now_s, view->zone->classes);
+    }
+
+    return PRD_OK;
+}
+
+
+/* What was read of a file that ends too early is settled, too. */
+
+static prd_rc_t
+prd_profile_read_classes(prd_profile_t *f, prd_view_t *view, uint64_t now_s)
+{
+    prd_rc_t  rc;
+
+    rc = prd_profile_read_demand(f, view);
+
+    if (view) {
+        prd_class_settle(&view->outlook.outlook->classes, now_s,
+                         view->zone->classes);
     }
 
     return rc;

@@ -320,6 +320,16 @@ prd_zone_class(const prd_view_t *view, prd_str_t name)
         was = atomic_load_explicit(&classes[i], memory_order_relaxed);
 
         if (was == h) {
+
+            /* of a file that had no names, or whoever claimed it is gone */
+
+            if (__atomic_load_n(&view->zone->class_name[i][0],
+                                __ATOMIC_RELAXED)
+                == '\0')
+            {
+                prd_zone_name_class(view, i, name);
+            }
+
             return i;
         }
 

@@ -446,7 +446,7 @@ fence(void *data)
 static void
 fenced(void)
 {
-    int       i, k, stale;
+    int       i, k, stale, late;
     double    fed, got;
     uint32_t  pts, s;
 
@@ -490,7 +490,8 @@ fenced(void)
     fence_at = 1000000;
     after(10);
 
-    for (i = 0, got = 0; i < 2000; i++) {
+    for (i = 0, got = 0, late = 0; i < 2000; i++) {
+        late += atomic_load(&entry((uint64_t) i + 1)->demand) != 0;
         got += learned((uint64_t) i + 1)->count;
         got += (double) (atomic_load(&entry((uint64_t) i + 1)->demand) >> 32)
                / 1000;
@@ -498,6 +499,7 @@ fenced(void)
 
     ok(stale >= 15, "%d rounds were stopped", stale);
     is_int(got, fed, "nothing was lost, nothing counted twice");
+    is_int(late, 0, "the next round finds all of it");
 
     end();
 

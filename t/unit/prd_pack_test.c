@@ -47,7 +47,7 @@ record(void)
     l.blocks = 77;
     l.hours = 9;
     l.counted = 1;
-    l.held = 1;
+    l.held = l.limited = 1;
     l.run = 3;
     l.generation = 55;
 
@@ -89,7 +89,8 @@ test_round(void)
     is_int(r.blocks, 77, "blocks");
     is_int(r.hours, 9, "hours");
     is_int(r.counted, 1, "counted");
-    ok(r.held && !r.limited, "held to the baseline");
+    ok(!r.held && !r.limited && buf[PRD_PACK_SIZE - 1] == 1,
+       "no flag that nodes of before do not know");
     is_int(r.run, 3, "run");
     is_int(r.generation, 0, "no slot's generation");
 
@@ -226,6 +227,19 @@ test_bytes(void)
     }
 
     ok(taken <= 5, "%d of 360 damaged records are taken", taken);
+
+    for (i = 0, buf[PRD_PACK_SIZE - 1] ^= 0x82; i < 256; i++) {
+        buf[1] = (uint8_t) i;
+
+        if (prd_pack_get(buf, PRD_PACK_SIZE, &r, &hold, NULL, &terms)
+            == PRD_OK)
+        {
+            break;
+        }
+    }
+
+    ok(i < 256 && r.hours == 9 && r.counted && !r.held,
+       "a later node's flags do no harm");
 
     r = kept;
     buf[1] ^= 1;

@@ -1694,6 +1694,23 @@ classes(void)
 
     is_int(insane, 0, "whatever the bytes, numbers are numbers");
 
+    /* an index that is none, and an end right behind it */
+
+    for (i = at; memcmp(file.p + i, &c->top[0].id, 4) != 0
+                 || memcmp(file.p + i + 4, &c->top[0].index, 4) != 0; i++)
+    {
+        /* void */
+    }
+
+    memset(file.p + i + 4, 0xff, 4);
+    file.len = i + 12 + sizeof(prd_aggregate_t);
+    b = zone(zone_size(ZONE));
+    ok(load(&file, &b, NOW_S, &kept) != PRD_OK, "cut off");
+    d = &b.outlook.outlook->classes;
+    is_int(d->top[0].id, 0, "... and no index of before is believed");
+    end(&b);
+    memcpy(file.p, keep, len);
+
     file.len = len;
     make_classless(&file);
     is_int(verify(&file), PRD_OK, "version 3 is read");

@@ -370,6 +370,15 @@ classes(void)
 
     is_int(again, 0, "the same name, the same class");
 
+    /* loaded without its name, or its worker was killed before it wrote it */
+
+    s.len = (size_t) snprintf(name, sizeof(name), "class-%u", 7);
+    c = prd_zone_class(&v, s);
+    memset(v.zone->class_name[c], 0, PRD_CLASS_NAME);
+    (void) prd_zone_class(&v, s);
+    prd_zone_class_name(&v, c, name);
+    is_str(name, strlen(name), "class-7", "who asks for it names it");
+
     free(v.zone);
 }
 
