@@ -34,7 +34,7 @@
 #define PRD_MOST           1e13
 #define PRD_LOG_DEPTH      40.0       /* log2: no envelope is greater */
 #define PRD_LOG_RATE       50.0       /* an hour */
-#define PRD_CLIP           2.0        /* demand seen above clip * b is unknown */
+#define PRD_CLIP           2.0        /* demand above clip * b is unknown */
 #define PRD_NEWCOMER_BAND  1.0        /* log2 off the anchor */
 #define PRD_NEWCOMER_DAY   1.0        /* log2 per day the anchor moves */
 #define PRD_NEAR_HOURS     44.0f     /* a bound that a newcomer never meets */

@@ -132,7 +132,7 @@ typedef struct {
     double    mu_rate, sigma_rate;
     double    anchor_b, anchor_r;     /* log2; what newcomers get stays near */
     double    anchor_mu;              /* of mu_rate: a typical hour */
-    double    anchor_s;               /* when the anchors were moved; 0 = never */
+    double    anchor_s;               /* when anchors were moved; 0 = never */
     double    newcomer_b, newcomer_r; /* enforced: tokens, tokens/s */
     double    cost;                   /* mean cost of a request, tokens */
 

@@ -967,6 +967,7 @@ prd_outlook_switch(prd_outlook_t *o, prd_outlook_work_t *w)
 {
     if (!w->network) {
         o->networked = 0;
+        w->trains = 0;
         return;
     }
 

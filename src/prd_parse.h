@@ -120,8 +120,9 @@ prd_rc_t prd_params_set(prd_params_t *p, prd_str_t word, const char **why);
 /*
  * After the last word: checks what depends on several of them (a rate or a
  * capacity must be there; min <= max; min <= capacity; floor, min and max of
- * a zone without learning, and sync without store, are refused) and fills the defaults: min = rate
- * (floor=none: 0), max = 10 x rate, without rate min = 0 and max = capacity.
+ * a zone without learning, and sync without store, are refused) and fills the
+ * defaults: min = rate (floor=none: 0), max = 10 x rate, without rate min = 0
+ * and max = capacity.
  * A variable rate counts as a rate whose min and max stay 0 = none.  min <=
  * max is asked of the defaults too; min <= capacity only of a min given.
  */

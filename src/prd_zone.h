@@ -103,7 +103,7 @@ typedef enum {
 
 typedef struct {
     uint64_t  tag;
-    float     value;                            /* what the list is ordered by */
+    float     value;                            /* what orders the list */
     float     rate;                             /* tokens/s over the last bin */
     float     forecast;                         /* tokens/s, 95 % */
     float     rejected;                         /* since the slot was claimed */
