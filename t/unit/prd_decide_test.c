@@ -282,6 +282,42 @@ envelopes(void)
 }
 
 
+/*
+ * floor=none: a habit may be worth less than the rate, but who has not had an
+ * hour yet has none.
+ */
+
+static void
+before_the_first_hour(void)
+{
+    double        rate[2];
+    uint32_t      slot;
+    unsigned      evicted, trust;
+    prd_ask_t     ask;
+    prd_view_t    v;
+    prd_answer_t  a;
+    prd_policy_t  policy;
+
+    for (trust = 0; trust < 2; trust++) {
+        lab_policy(&policy, "rate=10r/s burst=4 floor=none");
+        v = lab_zone(&policy, 100, LAB_S, LAB_MS);
+        atomic_store(&v.zone->warm, 1);
+        prd_table_insert(&v.table, 42, LAB_MS, &slot, &evicted);
+        lab_learn(&v, slot, 3, 50, 50 * trust);
+
+        ask = lab_ask(&policy, 42, LAB_MS);
+        a = decide(&v, &policy, &ask);
+        rate[trust] = (double) a.terms.rate / 1e9;
+
+        free(v.zone);
+    }
+
+    ok(fabs(rate[0] - 10) < 0.01 && fabs(rate[1] - 3) < 0.01,
+       "floor=none: %.2f r/s before the first hour, %.2f after it", rate[0],
+       rate[1]);
+}
+
+
 static void
 reasons(void)
 {
@@ -1413,6 +1449,7 @@ main(void)
     }
 
     envelopes();
+    before_the_first_hour();
     reasons();
     scarce_delay();
     trust();
