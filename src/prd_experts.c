@@ -45,7 +45,22 @@
 #define TRACK_SCALE_MIN  0.05f
 #define TRACK_BASE       (110 << 10)
 #define TRACK_NOTHING    65535
+#define TRACK_SORTED     24         /* values of which there are quantiles */
+#define TRACK_ROOM       64         /* for all experts' quantiles */
 
+
+/*
+ * What takes the time are passes over all experts, or over the ring: they go
+ * without branches, four quantiles or four bins at once, in the vectors that
+ * gcc and clang have on any machine.
+ */
+
+typedef float    prd_quad_t __attribute__((vector_size(16)));
+typedef int32_t  prd_quad_bits_t __attribute__((vector_size(16)));
+
+_Static_assert(PRD_QUANTILES == 4 && TRACK_SORTED == 24
+               && PRD_QUANTILES * PRD_EXPERTS <= TRACK_ROOM
+               && PRD_TRACK_RING % 4 == 0, "vectors");
 
 /* What a forecast is made of, as of its origin. */
 
@@ -58,11 +73,13 @@ typedef struct {
     unsigned  ahead;
     unsigned  day;                         /* bins in one */
     unsigned  period;
-    unsigned  n;                           /* bins, newest first */
+    unsigned  n;                           /* bins */
     unsigned  slow;
     uint32_t  now_s;                       /* not that of the bin: clients */
                                            /* come back with old ones */
-    float     ring[PRD_TRACK_RING];
+    const float  *past;                    /* the last bin; older ones lie */
+                                           /* before it */
+    float     ring[2 * PRD_TRACK_RING];    /* twice: no end in between */
 } prd_track_view_t;
 
 typedef struct {
@@ -137,7 +154,35 @@ prd_track_unpack(uint16_t code)
 }
 
 
-/* 2^x by a polynomial, within 3e-3: weights and widths need no more. */
+static inline prd_quad_t
+prd_quad(const float v[4])
+{
+    prd_quad_t  q;
+
+    memcpy(&q, v, sizeof(q));
+
+    return q;
+}
+
+
+/* a where the mask is set, else b. */
+
+static inline prd_quad_t
+prd_quad_pick(prd_quad_bits_t mask, prd_quad_t a, prd_quad_t b)
+{
+    return (prd_quad_t) (((prd_quad_bits_t) a & mask)
+                         | ((prd_quad_bits_t) b & ~mask));
+}
+
+
+static inline prd_quad_t
+prd_quad_min(prd_quad_t a, prd_quad_t b)
+{
+    return prd_quad_pick(a < b, a, b);
+}
+
+
+/* e^x by a polynomial, within 3e-3: weights and widths need no more. */
 
 static inline float
 prd_track_exp(float x)
@@ -356,11 +401,28 @@ prd_track_errors(const prd_track_errors_t *t, unsigned state)
 }
 
 
+/* Halves go to the next cell: the tail is made of single votes. */
+
 static void
+prd_track_errors_halve(prd_track_errors_t *t)
+{
+    unsigned  i, n, odd;
+
+    for (i = 0, n = 0, odd = 0; i < PRD_TRACK_CELLS; i++) {
+        odd += t->cell[i];
+        t->cell[i] = (uint16_t) (odd / 2);
+        odd %= 2;
+        n += t->cell[i];
+    }
+
+    t->votes = (uint16_t) n;
+}
+
+
+static inline void
 prd_track_errors_add(prd_track_errors_t *tables, unsigned state,
     unsigned cell, const prd_track_view_t *v)
 {
-    unsigned             i, n, odd;
     prd_track_errors_t  *t;
 
     t = &tables[state];
@@ -370,17 +432,7 @@ prd_track_errors_add(prd_track_errors_t *tables, unsigned state,
     t->fresh++;
 
     if (t->votes > TRACK_VOTES) {
-
-        /* halves go to the next cell: the tail is made of single votes */
-
-        for (i = 0, n = 0, odd = 0; i < PRD_TRACK_CELLS; i++) {
-            odd += t->cell[i];
-            t->cell[i] = (uint16_t) (odd / 2);
-            odd %= 2;
-            n += t->cell[i];
-        }
-
-        t->votes = (uint16_t) n;
+        prd_track_errors_halve(t);
     }
 
     if (t->votes >= TRACK_FIRST
@@ -391,43 +443,20 @@ prd_track_errors_add(prd_track_errors_t *tables, unsigned state,
 }
 
 
-static void
-prd_track_sort(float *v, unsigned n)
-{
-    float     x;
-    unsigned  i, j;
-
-    for (i = 1; i < n; i++) {
-        x = v[i];
-
-        for (j = i; j > 0 && v[j - 1] > x; j--) {
-            v[j] = v[j - 1];
-        }
-
-        v[j] = x;
-    }
-}
-
-
-static inline float
-prd_track_between(const float *v, unsigned n, float level)
-{
-    float     p;
-    unsigned  i;
-
-    p = level * (float) (n - 1);
-    i = (unsigned) p;
-
-    return i + 1 < n ? v[i] + (p - (float) i) * (v[i + 1] - v[i]) : v[i];
-}
-
-
-/* v is sorted by it; 24 values are what there is at most. */
+/*
+ * Quantiles of n <= TRACK_SORTED values, between neighbours.  Values get their
+ * place by counting how many are below each: that takes the same time in any
+ * order, and less than sorting, which has to guess which of two is greater.
+ * (Those that differ by less than 4e-6 of themselves count as equal.)
+ */
 
 static void
-prd_track_quantiles(float *v, unsigned n, float q[PRD_QUANTILES])
+prd_track_quantiles(const float *v, unsigned n, float q[PRD_QUANTILES])
 {
-    unsigned  i;
+    float            sorted[TRACK_SORTED], p;
+    int32_t          key[TRACK_SORTED], place[TRACK_SORTED];
+    unsigned         i, j;
+    prd_quad_bits_t  k[6], below[6], by, at;
 
     for (i = 1; i < n && v[i] == v[0]; i++) { /* void */ }
 
@@ -436,10 +465,43 @@ prd_track_quantiles(float *v, unsigned n, float q[PRD_QUANTILES])
         return;
     }
 
-    prd_track_sort(v, n);
+    /* bits in the order of the numbers; the least ones break ties */
+
+    memcpy(k, v, n * sizeof(float));
+    memset((char *) k + n * sizeof(float), 0, sizeof(k) - n * sizeof(float));
+    at = (prd_quad_bits_t) { 0, 1, 2, 3 };
+
+    for (i = 0; i < TRACK_SORTED / 4; i++) {
+        k[i] ^= (k[i] >> 31) & INT32_MAX;
+        k[i] = (k[i] & ~31) | at;
+        at += 4;
+    }
+
+    memcpy(key, k, sizeof(key));
+    memset(below, 0, sizeof(below));
+
+    for (i = 0; i < n; i++) {
+        by = (prd_quad_bits_t) { key[i], key[i], key[i], key[i] };
+        below[0] -= by < k[0];
+        below[1] -= by < k[1];
+        below[2] -= by < k[2];
+        below[3] -= by < k[3];
+        below[4] -= by < k[4];
+        below[5] -= by < k[5];
+    }
+
+    memcpy(place, below, sizeof(place));
+
+    for (i = 0; i < n; i++) {
+        sorted[place[i]] = v[i];
+    }
 
     for (i = 0; i < PRD_QUANTILES; i++) {
-        q[i] = prd_track_between(v, n, prd_track_levels[i]);
+        p = prd_track_levels[i] * (float) (n - 1);
+        j = (unsigned) p;
+        q[i] = j + 1 < n
+               ? sorted[j] + (p - (float) j) * (sorted[j + 1] - sorted[j])
+               : sorted[j];
     }
 }
 
@@ -516,20 +578,17 @@ static void
 prd_track_view_past(const prd_track_bins_t *b, unsigned back,
     prd_track_view_t *v)
 {
-    unsigned  i, j;
+    unsigned  i;
 
     v->n = b->filled > back ? b->filled - back : 0;
-    j = (b->head + PRD_TRACK_RING - back) % PRD_TRACK_RING;
+    v->past = &v->ring[(b->head + PRD_TRACK_RING - 1 - back) % PRD_TRACK_RING
+                       + PRD_TRACK_RING];
 
-    /* newest first: from j down to 0, then from the end */
-
-    for (i = 0; i < prd_min(j, v->n); i++) {
-        v->ring[i] = prd_track_unpack(b->ring[j - 1 - i]);
+    for (i = 0; i < PRD_TRACK_RING; i++) {
+        v->ring[i] = prd_track_unpack(b->ring[i]);
     }
 
-    for ( /* void */ ; i < v->n; i++) {
-        v->ring[i] = prd_track_unpack(b->ring[PRD_TRACK_RING - 1 + j - i]);
-    }
+    memcpy(&v->ring[PRD_TRACK_RING], v->ring, sizeof(v->ring) / 2);
 }
 
 
@@ -590,36 +649,23 @@ static void
 prd_track_make_pooled(const prd_track_horizon_t *h, const prd_track_view_t *v,
     prd_track_made_t *m)
 {
-    float                      at, d, z, q;
-    unsigned                   e, i;
+    float                      at;
+    unsigned                   e;
+    prd_quad_t                 d, z, q;
     const prd_track_errors_t  *t;
+
+    const prd_quad_t           none = { 0, 0, 0, 0 };
 
     for (e = 0; e < PRD_EXPERT_LOCATIONS; e++) {
         at = v->at[e];
-        d = v->unit * sqrtf(at + 1);
+        d = v->unit * sqrtf(at + 1) + none;
         m->state[e] = (uint8_t) prd_track_state(at, v->coarse, v->young);
         t = prd_track_errors(h->errors[e], m->state[e]);
 
-        for (i = 0; i < PRD_QUANTILES; i++) {
-            z = t->q[i];
-            q = z < 0 ? at * (1 + z) : at + d * z;
-            m->q[e][i] = prd_max(q, 0);
-        }
-    }
-}
-
-
-/* Base and n errors of it, in place of which come quantiles. */
-
-static void
-prd_track_make_errors(float base, float *errors, unsigned n, float *q)
-{
-    unsigned  i;
-
-    prd_track_quantiles(errors, n, q);
-
-    for (i = 0; i < PRD_QUANTILES; i++) {
-        q[i] = prd_max(base + q[i], 0);
+        z = prd_quad(t->q);
+        q = prd_quad_pick(z < 0, at * (1 + z), at + d * z);
+        q = prd_quad_pick(q > 0, q, none);
+        memcpy(m->q[e], &q, sizeof(q));
     }
 }
 
@@ -640,7 +686,7 @@ prd_track_make_day(const prd_track_view_t *v, prd_track_made_t *m)
             back = (int32_t) (d + j) - (int32_t) v->ahead - 1;
 
             if (back >= 0 && back < (int32_t) v->n) {
-                values[n++] = v->ring[back];
+                values[n++] = v->past[-back];
             }
         }
     }
@@ -674,31 +720,50 @@ prd_track_make_steps(const prd_track_bins_t *b, unsigned horizon,
 }
 
 
+/* What came a period after a bin like this one: `n` differences. */
+
+static void
+prd_track_make_period(const prd_track_view_t *v, unsigned n,
+    float q[PRD_QUANTILES])
+{
+    float         e[TRACK_RECENT], base;
+    unsigned      i;
+    const float  *now, *was;
+
+    base = v->past[(int32_t) ((v->ahead - 1) % v->period)
+                   - (int32_t) v->period + 1];
+    now = v->past - n + 1;
+    was = now - v->period;
+
+    for (i = 0; i < n; i++) {
+        e[i] = now[i] - was[i];
+    }
+
+    prd_track_quantiles(e, n, q);
+
+    for (i = 0; i < PRD_QUANTILES; i++) {
+        q[i] = prd_max(base + q[i], 0);
+    }
+}
+
+
 /* Experts of the client's own. */
 
 static void
 prd_track_make_own(const prd_track_bins_t *b, unsigned horizon,
     const prd_track_view_t *v, prd_track_made_t *m)
 {
-    float     e[TRACK_RECENT];
-    unsigned  i, n, lag;
+    unsigned  n, lag;
 
     prd_track_make_steps(b, horizon, v, m->q[PRD_EXPERT_STEPS]);
 
     n = prd_min(v->n, TRACK_RECENT);
-    memcpy(e, v->ring, n * sizeof(float));
-    prd_track_quantiles(e, n, m->q[PRD_EXPERT_RECENT]);
+    prd_track_quantiles(v->past - n + 1, n, m->q[PRD_EXPERT_RECENT]);
 
     lag = v->period;
 
     if (lag && v->n >= 2 * lag) {
-        n = prd_min(v->n - lag, TRACK_RECENT);
-
-        for (i = 0; i < n; i++) {
-            e[i] = v->ring[i] - v->ring[i + lag];
-        }
-
-        prd_track_make_errors(v->ring[lag - 1 - (v->ahead - 1) % lag], e, n,
+        prd_track_make_period(v, prd_min(v->n - lag, TRACK_RECENT),
                               m->q[PRD_EXPERT_PERIOD]);
 
     } else {
@@ -734,54 +799,125 @@ prd_track_make_extra(prd_track_made_t *m, unsigned i,
 }
 
 
-/* Weights of quantile `part`, and with them the mixture. */
+/*
+ * e^-x of x >= 0 as prd_track_exp() has it, and 0 where an expert has lost so
+ * much that it has no say.
+ */
+
+static inline prd_quad_t
+prd_track_decay(prd_quad_t x)
+{
+    prd_quad_t       t, f, part;
+    prd_quad_bits_t  i, two;
+
+    t = -TRACK_ETA * x * 1.44269504f;
+    i = __builtin_convertvector(t + 128.0f, prd_quad_bits_t) - 128;
+    f = t - __builtin_convertvector(i, prd_quad_t);
+    two = (i + 127) << 23;
+    memcpy(&part, &two, sizeof(part));
+
+    return prd_quad_pick(x < TRACK_HOPELESS,
+                         (1 + f * (0.6565f + f * 0.3435f)) * part,
+                         (prd_quad_t) { 0, 0, 0, 0 });
+}
+
+
+/* Own losses as numbers; there is more room than there are. */
+
+static inline void
+prd_track_losses(const uint8_t own[PRD_QUANTILES][PRD_EXPERTS],
+    float losses[TRACK_ROOM])
+{
+    uint8_t   bytes[TRACK_ROOM];
+    unsigned  i;
+
+    memset(bytes, 0, sizeof(bytes));
+    memcpy(bytes, own, PRD_QUANTILES * PRD_EXPERTS);
+
+    for (i = 0; i < TRACK_ROOM; i++) {
+        losses[i] = (float) bytes[i];
+    }
+}
+
+
+/* Numbers for each quantile and expert, by experts. */
+
+static inline void
+prd_track_turn(const float rows[TRACK_ROOM], prd_quad_t turned[PRD_EXPERTS])
+{
+    unsigned  e;
+
+    for (e = 0; e < PRD_EXPERTS; e++) {
+        turned[e] = (prd_quad_t) { rows[e], rows[PRD_EXPERTS + e],
+                                   rows[2 * PRD_EXPERTS + e],
+                                   rows[3 * PRD_EXPERTS + e] };
+    }
+}
+
+
+/* Weights, and with them the mixture. */
 
 static void
 prd_track_make_weights(const prd_track_bins_t *b, const prd_track_state_t *s,
-    unsigned far, unsigned part, prd_track_made_t *m)
+    unsigned far, prd_track_made_t *m)
 {
-    float     l[PRD_EXPERTS], best, sum, mix;
-    unsigned  e;
+    float         rows[TRACK_ROOM], near[TRACK_ROOM];
+    unsigned      e, i;
+    prd_quad_t    l[PRD_EXPERTS], best, sum, mix, w;
 
-    best = INFINITY;
+    prd_track_losses(b->loss[far], rows);
 
-    for (e = 0; e < PRD_EXPERTS; e++) {
-        l[e] = (float) b->loss[far][part][e] / TRACK_OWN
-               + TRACK_POOLED * s->loss[part][e];
+    for (i = 0; i < PRD_QUANTILES * PRD_EXPERTS; i += 4) {
+        w = prd_quad(&rows[i]) / TRACK_OWN
+            + TRACK_POOLED * prd_quad(s->loss[0] + i);
+        memcpy(&rows[i], &w, sizeof(w));
+    }
 
-        if (far) {
-            l[e] += TRACK_NEAR * (float) b->loss[0][part][e] / TRACK_OWN;
+    if (far) {
+        prd_track_losses(b->loss[0], near);
+
+        for (i = 0; i < PRD_QUANTILES * PRD_EXPERTS; i += 4) {
+            w = prd_quad(&rows[i])
+                + TRACK_NEAR * prd_quad(&near[i]) / TRACK_OWN;
+            memcpy(&rows[i], &w, sizeof(w));
         }
+    }
 
+    prd_track_turn(rows, l);
+    best = l[0];
+
+    for (e = 1; e < PRD_EXPERTS; e++) {
         if (m->said[e]) {
-            best = prd_min(best, l[e]);
+            best = prd_quad_min(best, l[e]);
         }
     }
 
-    sum = 0;
+    sum = mix = (prd_quad_t) { 0, 0, 0, 0 };
 
     for (e = 0; e < PRD_EXPERTS; e++) {
-        m->weight[e][part] = 0;
-
-        if (m->said[e] && l[e] - best < TRACK_HOPELESS) {
-            m->weight[e][part] = prd_track_exp(TRACK_ETA * (best - l[e]));
-            sum += m->weight[e][part];
-        }
+        l[e] = m->said[e] ? prd_track_decay(l[e] - best)
+                          : (prd_quad_t) { 0, 0, 0, 0 };
+        sum += l[e];
     }
-
-    mix = 0;
 
     for (e = 0; e < PRD_EXPERTS; e++) {
-
-        if (m->weight[e][part] == 0) {
-            continue;
-        }
-
-        m->weight[e][part] /= sum;
-        mix += m->weight[e][part] * m->q[e][part];
+        w = l[e] / sum;
+        mix += w * prd_quad(m->q[e]);
+        memcpy(m->weight[e], &w, sizeof(w));
     }
 
-    m->mix[part] = mix;
+    memcpy(m->mix, &mix, sizeof(mix));
+}
+
+
+/* Nobody has said anything yet; all but extras will. */
+
+static void
+prd_track_make_begin(prd_track_made_t *m)
+{
+    memset(m->q, 0, sizeof(m->q));
+    memset(m->said, 0, sizeof(m->said));
+    memset(m->said, 1, PRD_EXPERT_EXTRA);
 }
 
 
@@ -795,15 +931,11 @@ prd_track_make(const prd_track_bins_t *b, const prd_tracks_t *p,
     float     d, w, q;
     unsigned  i;
 
-    memset(m->said, 1, PRD_EXPERT_EXTRA);
-
     prd_track_make_pooled(h, v, m);
     prd_track_make_own(b, horizon, v, m);
 
-    for (i = 0; i < PRD_QUANTILES; i++) {
-        prd_track_make_weights(b, prd_track_weights(h->state, v->state),
-                               horizon > 0, i, m);
-    }
+    prd_track_make_weights(b, prd_track_weights(h->state, v->state),
+                           horizon > 0, m);
 
     /* a mean error beside it, or where it is 0 there is nothing to widen */
 
@@ -833,58 +965,89 @@ prd_track_make(const prd_track_bins_t *b, const prd_tracks_t *p,
  * Dobell's conditions). */
 
 static inline float
-prd_track_dice(prd_track_bins_t *b)
+prd_track_dice(uint32_t *random)
 {
-    b->random = (uint8_t) (b->random * 5 + 113);
+    *random = *random * 5 + 113;
 
-    return ((float) b->random + 0.5f) / 256;
+    return ((float) (*random & 255) + 0.5f) / 256;
 }
 
 
 /* Own losses: those above the best one, fading. */
 
 static void
-prd_track_score_own(prd_track_bins_t *b, unsigned far, unsigned part,
-    const prd_track_made_t *m, const float *loss)
+prd_track_score_own(prd_track_bins_t *b, unsigned far,
+    const prd_track_made_t *m, const prd_quad_t loss[PRD_EXPERTS])
 {
-    float     l[PRD_EXPERTS], best, v;
-    uint8_t  *own;
-    unsigned  e;
+    float            rows[TRACK_ROOM];
+    int32_t          rounded[PRD_QUANTILES];
+    uint32_t         random;
+    unsigned         e, i;
+    prd_quad_t       l[PRD_EXPERTS], best, v;
+    prd_quad_bits_t  dice, whole;
 
-    own = b->loss[far][part];
-    best = INFINITY;
+    const prd_quad_t  none = { 0, 0, 0, 0 };
+
+    prd_track_losses(b->loss[far], rows);
+    prd_track_turn(rows, l);
 
     for (e = 0; e < PRD_EXPERTS; e++) {
-        l[e] = (float) own[e] * TRACK_FADE;
+        l[e] = l[e] * TRACK_FADE + loss[e] * TRACK_OWN;
+    }
 
+    best = l[0];
+
+    for (e = 1; e < PRD_EXPERTS; e++) {
         if (m->said[e]) {
-            l[e] += loss[e] * TRACK_OWN;
-            best = prd_min(best, l[e]);
+            best = prd_quad_min(best, l[e]);
         }
     }
 
+    /* each quantile has the next PRD_EXPERTS numbers of the generator */
+
+    for (i = 0, random = b->random; i < PRD_QUANTILES; i++) {
+        dice[i] = (int32_t) (random & 255);
+
+        for (e = 0; e < PRD_EXPERTS; e++) {
+            (void) prd_track_dice(&random);
+        }
+    }
+
+    b->random = (uint8_t) random;
+
     for (e = 0; e < PRD_EXPERTS; e++) {
-        v = prd_max(l[e] - best, 0) + prd_track_dice(b);
-        own[e] = (uint8_t) prd_min(v, 255.0f);
+        dice = (dice * 5 + 113) & 255;
+        v = l[e] - best;
+        v = prd_quad_pick(v > 0, v, none)
+            + (__builtin_convertvector(dice, prd_quad_t) + 0.5f) / 256;
+        whole = __builtin_convertvector(prd_quad_min(v, none + 255),
+                                        prd_quad_bits_t);
+        memcpy(rounded, &whole, sizeof(rounded));
+
+        for (i = 0; i < PRD_QUANTILES; i++) {
+            b->loss[far][i][e] = (uint8_t) rounded[i];
+        }
     }
 }
 
 
 static void
 prd_track_score_pooled(prd_track_state_t *s, float error,
-    float loss[PRD_QUANTILES][PRD_EXPERTS])
+    const float loss[PRD_QUANTILES * PRD_EXPERTS])
 {
-    float     a;
-    unsigned  e, part;
+    float       a, *mean;
+    unsigned    i;
+    prd_quad_t  m;
 
     s->votes = prd_min(s->votes + 1, 500.0f);
     a = 1 / s->votes;
     s->error += a * (error - s->error);
 
-    for (part = 0; part < PRD_QUANTILES; part++) {
-        for (e = 0; e < PRD_EXPERTS; e++) {
-            s->loss[part][e] += a * (loss[part][e] - s->loss[part][e]);
-        }
+    for (i = 0; i < PRD_QUANTILES * PRD_EXPERTS; i += 4) {
+        mean = s->loss[0] + i;
+        m = prd_quad(mean);
+        m += a * (prd_quad(&loss[i]) - m);
+        memcpy(mean, &m, sizeof(m));
     }
 }
 
@@ -938,7 +1101,10 @@ prd_track_score_widths(prd_track_bins_t *b, prd_track_horizon_t *h,
     int vote)
 {
     float     g, v;
+    uint32_t  random;
     unsigned  i;
+
+    random = b->random;
 
     for (i = 1; i < PRD_QUANTILES; i++) {
         g = prd_track_levels[i] - (y <= out[i]);
@@ -946,7 +1112,7 @@ prd_track_score_widths(prd_track_bins_t *b, prd_track_horizon_t *h,
         v = (float) b->shift[horizon][i - 1]
             + (TRACK_SHIFT + 0.5f / ((float) b->age + 4)) * TRACK_SHIFT_ONE
               * g;
-        v = floorf(v + prd_track_dice(b));
+        v = floorf(v + prd_track_dice(&random));
         v = prd_max(v, -TRACK_SHIFT_ONE);
         b->shift[horizon][i - 1] = (int8_t) prd_min(v, TRACK_SHIFT_ONE);
 
@@ -962,8 +1128,9 @@ prd_track_score_widths(prd_track_bins_t *b, prd_track_horizon_t *h,
 
     v = (float) b->covered[horizon]
         + ((y <= out[2] ? 255.0f : 0) - (float) b->covered[horizon]) / 64;
-    v = floorf(v + prd_track_dice(b));
+    v = floorf(v + prd_track_dice(&random));
     b->covered[horizon] = (uint8_t) prd_min(v, 255.0f);
+    b->random = (uint8_t) random;
 }
 
 
@@ -974,13 +1141,19 @@ prd_track_score(prd_track_bins_t *b, prd_track_horizon_t *h,
     unsigned horizon, const prd_track_view_t *v, const prd_track_made_t *m,
     float y, int vote)
 {
-    float     loss[PRD_QUANTILES][PRD_EXPERTS], l, k, mean, d, z, error, unit;
-    unsigned  e, i, c, n, idle;
+    float       all[PRD_QUANTILES * PRD_EXPERTS], k, d, z, error, unit;
+    unsigned    e, i, c, n, idle;
+    prd_quad_t  loss[PRD_EXPERTS], off, mean;
 
     static const float  share[PRD_QUANTILES] = {
         /* a quarter of 1 / (1 - level + 0.05) */
         0.25f / 0.55f, 0.25f / 0.45f, 0.25f / 0.3f, 0.25f / 0.18f
     };
+
+    const prd_quad_t  level = prd_quad(prd_track_levels);
+    const prd_quad_t  part = prd_quad(share);
+    const prd_quad_t  none = { 0, 0, 0, 0 };
+    const prd_quad_t  most = none + TRACK_LOSS_MAX;
 
     /* what is far, or in an unruly state, is further off anyway */
 
@@ -990,17 +1163,13 @@ prd_track_score(prd_track_bins_t *b, prd_track_horizon_t *h,
     error = prd_min(error, TRACK_ERROR_MAX);
 
     for (e = 0; e < PRD_EXPERTS; e++) {
-        for (i = 0; i < PRD_QUANTILES; i++) {
-            l = prd_pinball(prd_track_levels[i], y, m->q[e][i]) * share[i]
-                / unit;
-            loss[i][e] = m->said[e] ? prd_min(l, TRACK_LOSS_MAX) : 0;
-        }
+        off = y - prd_quad(m->q[e]);
+        off = prd_quad_pick(off >= 0, level * off, (1 - level) * -off)
+              * part / unit;
+        loss[e] = m->said[e] ? prd_quad_min(off, most) : none;
     }
 
-    for (i = 0; i < PRD_QUANTILES; i++) {
-        prd_track_score_own(b, horizon > 0, i, m, loss[i]);
-    }
-
+    prd_track_score_own(b, horizon > 0, m, loss);
     prd_track_score_widths(b, h, v, horizon, m->out, y, vote);
 
     if (!vote) {
@@ -1009,22 +1178,26 @@ prd_track_score(prd_track_bins_t *b, prd_track_horizon_t *h,
 
     /* who is silent is taken for one of the crowd */
 
-    for (i = 0; i < PRD_QUANTILES; i++) {
-        for (e = 0, mean = 0, n = 0; e < PRD_EXPERTS; e++) {
-            mean += loss[i][e];
-            n += m->said[e];
-        }
+    for (e = 0, mean = none, n = 0; e < PRD_EXPERTS; e++) {
+        mean += loss[e];
+        n += m->said[e];
+    }
 
-        for (e = 0; e < PRD_EXPERTS; e++) {
-            loss[i][e] = m->said[e] ? loss[i][e] : mean / (float) n;
+    mean /= (float) n;
+
+    for (e = 0; e < PRD_EXPERTS; e++) {
+        off = m->said[e] ? loss[e] : mean;
+
+        for (i = 0; i < PRD_QUANTILES; i++) {
+            all[i * PRD_EXPERTS + e] = off[i];
         }
     }
 
     idle = PRD_TRACK_IDLE + v->coarse;
 
-    prd_track_score_pooled(&h->state[v->state], error, loss);
-    prd_track_score_pooled(&h->state[idle], error, loss);
-    prd_track_score_pooled(&h->state[PRD_TRACK_ALL], error, loss);
+    prd_track_score_pooled(&h->state[v->state], error, all);
+    prd_track_score_pooled(&h->state[idle], error, all);
+    prd_track_score_pooled(&h->state[PRD_TRACK_ALL], error, all);
 
     for (e = 0; e < PRD_EXPERT_LOCATIONS; e++) {
         d = y - v->at[e];
@@ -1078,7 +1251,7 @@ prd_track_wait_view(const prd_track_bins_t *b, const prd_track_wait_t *w,
 
     prd_track_view_past(b, prd_track_aheads[horizon] - 1, v);
 
-    v->at[PRD_EXPERT_LAST] = v->n ? v->ring[0] : 0;
+    v->at[PRD_EXPERT_LAST] = v->n ? v->past[0] : 0;
 
     for (i = 1; i < PRD_EXPERT_LOCATIONS; i++) {
         v->at[i] = prd_track_unpack(w->at[i - 1]);
@@ -1100,13 +1273,41 @@ prd_track_wait_view(const prd_track_bins_t *b, const prd_track_wait_t *w,
 }
 
 
+/* Sum of differences of n bins to those `lag` before. */
+
+static float
+prd_track_unlike(const prd_track_view_t *v, unsigned lag, unsigned n)
+{
+    float        d, sum;
+    unsigned     i;
+    prd_quad_t   off, all;
+    const float *now, *was;
+
+    now = v->past - n + 1;
+    was = now - lag;
+    all = (prd_quad_t) { 0, 0, 0, 0 };
+
+    for (i = 0; i + 4 <= n; i += 4) {
+        off = prd_quad(&now[i]) - prd_quad(&was[i]);
+        all += (prd_quad_t) ((prd_quad_bits_t) off & INT32_MAX);
+    }
+
+    for (sum = 0; i < n; i++) {
+        d = now[i] - was[i];
+        sum += fabsf(d);
+    }
+
+    return sum + (all[0] + all[1] + (all[2] + all[3]));
+}
+
+
 /* The lag whose bins are the most alike. */
 
 static unsigned
 prd_track_period(const prd_track_view_t *v)
 {
     float     sum, best;
-    unsigned  lag, i, n, found;
+    unsigned  lag, n, found;
 
     found = 0;
     best = INFINITY;
@@ -1115,13 +1316,7 @@ prd_track_period(const prd_track_view_t *v)
          lag++)
     {
         n = prd_min(v->n - lag, TRACK_LAGS);
-        sum = 0;
-
-        for (i = 0; i < n; i++) {
-            sum += fabsf(v->ring[i] - v->ring[i + lag]);
-        }
-
-        sum /= (float) n;
+        sum = prd_track_unlike(v, lag, n) / (float) n;
 
         if (sum < best * 0.999999f) {
             best = sum;
@@ -1401,7 +1596,7 @@ prd_track_step(prd_track_t *t, prd_tracks_t *p, unsigned class, float y,
             continue;
         }
 
-        memset(&m, 0, sizeof(m));
+        prd_track_make_begin(&m);
         v.ahead = prd_track_aheads[horizon];
         prd_track_wait_view(b, w, horizon, &v, &m);
         prd_track_make(b, p, &h[horizon], horizon, &v, &m);
@@ -1425,7 +1620,7 @@ prd_track_step(prd_track_t *t, prd_tracks_t *p, unsigned class, float y,
     }
 
     if (prd_track_chosen(b, every, PRD_TRACK_WAIT)) {
-        memset(&m, 0, sizeof(m));
+        prd_track_make_begin(&m);
         v.ahead = 1;
         prd_track_view_now(t, p, class, 0, &v);
         prd_track_view_past(b, 0, &v);
@@ -1549,7 +1744,7 @@ prd_track_make_now(const prd_track_t *t, const prd_tracks_t *p,
         return PRD_DECLINED;
     }
 
-    memset(m, 0, sizeof(prd_track_made_t));
+    prd_track_make_begin(m);
 
     v->day = 86400 / p->bin_s[class];
     v->period = b->period;
