@@ -401,6 +401,17 @@ prd_forecaster_group_vote(void *data, uint32_t slot)
 }
 
 
+static int
+prd_forecaster_track_vote(void *data, uint32_t slot)
+{
+    prd_forecaster_pass_t  *b = data;
+
+    return prd_forecaster_vote(&b->forecaster->tracks,
+               atomic_load_explicit(&b->view->table.entries[slot].parent,
+                                    memory_order_relaxed));
+}
+
+
 /* More is expected of a client than it asks for: its envelope goes ahead. */
 
 static void
@@ -458,6 +469,11 @@ prd_forecaster_outlook(prd_forecaster_t *f, prd_view_t *view,
     prd_forecaster_sizes(view);
     prd_outlook_close(&view->outlook, &f->outlook, zone->last * PRD_BIN_S,
                       end_s, t->learning, prd_forecaster_group_vote, &ballot);
+
+    memset(f->tracks.parent, 0, sizeof(f->tracks.parent));
+    prd_outlook_close_tracks(&view->outlook, &f->outlook, end_s,
+                             (uint32_t) t->horizon_s,
+                             prd_forecaster_track_vote, &ballot);
     prd_outlook_look_ahead(&view->outlook, end_s, prd_forecaster_ahead,
                            &ballot);
 

@@ -29,6 +29,7 @@ typedef struct {
 typedef struct {
     prd_ballot_t  blocks;                /* of this bin */
     prd_ballot_t  groups;                /* of a pass over the clients */
+    prd_ballot_t  tracks;                /* closed after this bin */
     prd_top_t top[PRD_TOPS][PRD_TOP];    /* being collected */
     uint32_t  top_n[PRD_TOPS];
     float     near_z[PRD_AGES];          /* 2^z of the near future's */

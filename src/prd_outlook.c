@@ -16,6 +16,7 @@
 #define PRD_OUTLOOK_IDLE_LONG 8640     /* a day, of a known client */
 #define PRD_OUTLOOK_KNOWN     2        /* active hours */
 #define PRD_OUTLOOK_TRIES     8        /* of a reader */
+#define PRD_OUTLOOK_FETCH     4        /* tracks ahead */
 #define PRD_OUTLOOK_HOURS     2        /* the class of bins of an hour */
 #define PRD_OUTLOOK_HOUR_S    3600
 #define PRD_OUTLOOK_HOUR_GAIN 0.02f    /* of a group's typical day */
@@ -27,6 +28,8 @@
 
 
 const uint32_t  prd_outlook_span_s[PRD_OUTLOOK_SPANS] = { 60, 300, 3600 };
+
+static const uint32_t  prd_outlook_late[PRD_TRACK_CLASSES] = PRD_OUTLOOK_LATE;
 
 
 /* A field of a record that is being read at the same time. */
@@ -539,8 +542,10 @@ prd_outlook_end_bin(prd_outlook_view_t *v, const prd_tracked_t *c,
     }
 
     prd_outlook_over(v, t, track, k, t->bin[k], t->sum[k], vote);
-    prd_outlook_set(t->bin[k], 0);
-    prd_outlook_float(&t->sum[k], 0);
+    prd_outlook_set(t->bin[k], t->late_bin[k]);
+    prd_outlook_float(&t->sum[k], t->late[k]);
+    prd_outlook_set(t->late_bin[k], 0);
+    prd_outlook_float(&t->late[k], 0);
 }
 
 
@@ -561,23 +566,37 @@ prd_outlook_expect(prd_outlook_view_t *v, const prd_outlook_track_t *t,
 }
 
 
+/* Is the time over in which bin `last` is closed in portions? */
+
+static int
+prd_outlook_due(unsigned k, uint32_t last, uint64_t start_s)
+{
+    return start_s >= ((uint64_t) last + 1) * prd_outlook_span_s[k]
+                      + 10 * prd_outlook_late[k];
+}
+
+
 static void
 prd_outlook_track(prd_outlook_view_t *v, prd_tracked_t *made,
     prd_outlook_track_t *t, const prd_outlook_bin_t *bin)
 {
     int          ended;
     uint32_t     b;
-    unsigned     k, ahead;
+    unsigned     k, class_;
     prd_track_t  track;
 
-    ahead = 0;
     ended = 0;
+    class_ = prd_outlook_class(bin->horizon_s);
 
     for (k = 0; k < PRD_TRACK_CLASSES; k++) {
         b = (uint32_t) (bin->start_s / prd_outlook_span_s[k]);
 
-        if (t->bin[k] && t->bin[k] != b) {
+        /* not closed in time: rounds were left out, or the clock stepped */
 
+        while (t->bin[k] && t->bin[k] != b
+               && (t->bin[k] > b || prd_outlook_due(k, t->bin[k],
+                                                    bin->start_s)))
+        {
             if (!ended) {
                 memcpy(&track, &t->track, sizeof(prd_track_t));
                 ended = 1;
@@ -587,19 +606,104 @@ prd_outlook_track(prd_outlook_view_t *v, prd_tracked_t *made,
 
             /* other bins do not move what is forecast for this horizon */
 
-            ahead |= (k == prd_outlook_class(bin->horizon_s));
+            if (k == class_) {
+                prd_outlook_float(&t->ahead,
+                    prd_outlook_expect(v, t, &track, bin->horizon_s));
+            }
         }
 
-        prd_outlook_set(t->bin[k], b);
-        prd_outlook_float(&t->sum[k], t->sum[k] + bin->tokens);
-    }
+        if (t->bin[k] && t->bin[k] != b) {
+            prd_outlook_set(t->late_bin[k], b);
+            prd_outlook_float(&t->late[k], t->late[k] + bin->tokens);
 
-    if (ahead) {
-        made->ahead = prd_outlook_expect(v, t, &track, bin->horizon_s);
+        } else {
+            prd_outlook_set(t->bin[k], b);
+            prd_outlook_float(&t->sum[k], t->sum[k] + bin->tokens);
+        }
     }
 
     if (ended) {
         prd_words_write(&t->track, &track, sizeof(prd_track_t));
+    }
+
+    if (prd_outlook_due(class_, t->track.bins[class_].bin, bin->start_s)) {
+        made->ahead = t->ahead;
+    }
+}
+
+
+/* A track's beginning, and its owner, come from memory. */
+
+static inline void
+prd_outlook_fetch(const prd_outlook_view_t *v, const prd_outlook_track_t *t)
+{
+    if (t->owner && t->owner <= v->clients) {
+        __builtin_prefetch(&v->client[t->owner - 1], 1);
+    }
+}
+
+
+static void
+prd_outlook_close_track(prd_outlook_view_t *v, prd_outlook_track_t *t,
+    unsigned k, uint32_t horizon_s, prd_outlook_vote_pt vote, void *data)
+{
+    prd_track_t     track;
+    prd_tracked_t  *c;
+
+    c = prd_outlook_owner(v, t);
+
+    if (c == NULL) {
+        return;
+    }
+
+    memcpy(&track, &t->track, sizeof(prd_track_t));
+    prd_outlook_begin(c);
+
+    prd_outlook_end_bin(v, c, t, &track, k, vote(data, c->slot));
+
+    if (k == prd_outlook_class(horizon_s)) {
+        prd_outlook_float(&t->ahead,
+                          prd_outlook_expect(v, t, &track, horizon_s));
+    }
+
+    prd_words_write(&t->track, &track, sizeof(prd_track_t));
+    prd_outlook_end(c);
+}
+
+
+void
+prd_outlook_close_tracks(prd_outlook_view_t *v, prd_outlook_work_t *w,
+    uint64_t end_s, uint32_t horizon_s, prd_outlook_vote_pt vote, void *data)
+{
+    uint32_t              b, i, n, used;
+    unsigned              k;
+    prd_outlook_track_t  *t;
+
+    used = v->outlook->tracks_used;
+
+    for (k = 0; k < PRD_TRACK_CLASSES; k++) {
+        b = (uint32_t) (end_s / prd_outlook_span_s[k]);
+
+        if (w->late_bin[k] != b) {
+            w->late_bin[k] = b;
+            w->late_at[k] = 0;
+        }
+
+        n = used / prd_outlook_late[k] + 1;
+
+        for (i = w->late_at[k]; n && i < used; n--, i++) {
+            t = &v->track[i];
+
+            if (i + PRD_OUTLOOK_FETCH < used) {
+                prd_outlook_fetch(v, &v->track[i + PRD_OUTLOOK_FETCH]);
+            }
+
+            if (t->bin[k] && t->bin[k] < b) {
+                prd_outlook_close_track(v, t, k, horizon_s, vote, data);
+            }
+        }
+
+        w->late_at[k] = i;
     }
 }
 
@@ -633,16 +737,18 @@ prd_outlook_look_ahead(prd_outlook_view_t *v, uint64_t end_s,
 
         last = t->track.bins[PRD_OUTLOOK_HOURS].bin;
 
-        /* who was here in this hour is looked after at its requests */
+        /* who was here in this hour is closed with all others */
 
-        if (t->bin[PRD_OUTLOOK_HOURS] == b || last == 0) {
+        if (t->bin[PRD_OUTLOOK_HOURS] == b
+            || t->late_bin[PRD_OUTLOOK_HOURS] == b || last == 0)
+        {
             continue;
         }
 
         memcpy(&track, &t->track, sizeof(prd_track_t));
         prd_outlook_begin(c);
 
-        if (t->bin[PRD_OUTLOOK_HOURS]) {
+        while (t->bin[PRD_OUTLOOK_HOURS]) {
             prd_outlook_end_bin(v, c, t, &track, PRD_OUTLOOK_HOURS, 1);
             last = track.bins[PRD_OUTLOOK_HOURS].bin;
         }
@@ -1244,6 +1350,7 @@ prd_outlook_copy_bins(const prd_outlook_view_t *v, const prd_tracked_t *c,
     prd_outlook_track_t *copy)
 {
     uint32_t              tries, seq, owner;
+    unsigned              k;
     prd_tracked_t        *mine;
     prd_outlook_track_t  *t;
 
@@ -1279,9 +1386,25 @@ prd_outlook_copy_bins(const prd_outlook_view_t *v, const prd_tracked_t *c,
         prd_words_read(copy, t, sizeof(prd_outlook_track_t));
         atomic_thread_fence(memory_order_acquire);
 
-        if (atomic_load_explicit(&mine->seq, memory_order_relaxed) == seq) {
-            return PRD_OK;
+        if (atomic_load_explicit(&mine->seq, memory_order_relaxed) != seq) {
+            continue;
         }
+
+        /* without a vote nothing but the copy is written */
+
+        for (k = 0; k < PRD_TRACK_CLASSES; k++) {
+            if (copy->late_bin[k]) {
+                (void) prd_track_close(&copy->track, &v->outlook->tracks, k,
+                                       copy->bin[k], copy->sum[k], 0, NULL,
+                                       0);
+                copy->bin[k] = copy->late_bin[k];
+                copy->sum[k] = copy->late[k];
+                copy->late_bin[k] = 0;
+                copy->late[k] = 0;
+            }
+        }
+
+        return PRD_OK;
     }
 
     return PRD_DECLINED;
@@ -1418,15 +1541,19 @@ prd_outlook_give_track(prd_outlook_view_t *v, const prd_outlook_track_t *t,
             made.bin[k] = 0;
             made.sum[k] = 0;
         }
+
+        made.late_bin[k] = 0;
+        made.late[k] = 0;
     }
+
+    made.ahead = prd_outlook_expect(v, mine, &made.track, horizon_s);
 
     prd_outlook_begin(c);
 
     prd_words_write(mine, &made, sizeof(prd_outlook_track_t));
     memset(&v->cell[mine - v->track], 0, sizeof(prd_gru_client_t));
     prd_outlook_set(c->track, (uint32_t) (mine - v->track) + 1);
-    prd_outlook_float(&c->ahead,
-                      prd_outlook_expect(v, mine, &made.track, horizon_s));
+    prd_outlook_float(&c->ahead, made.ahead);
 
     prd_outlook_end(c);
 

@@ -42,6 +42,8 @@
 #define PRD_OUTLOOK_TRACKS   24        /* slots for a track */
 #define PRD_OUTLOOK_ACTIVE   12
 #define PRD_OUTLOOK_AHEAD    360       /* bins: a pass over all tracks */
+#define PRD_OUTLOOK_LATE     { 3, 6, 36 }  /* 10 s bins after a longer one */
+                                       /* in which tracks are closed */
 #define PRD_OUTLOOK_FIRST_S  604800    /* of pooled tables: not yet slow */
 #define PRD_OUTLOOK_PASS     60        /* bins: a pass over all for groups */
 #define PRD_OUTLOOK_MISSES   256
@@ -78,12 +80,23 @@ typedef struct {
 /*
  * A client's curves.  Guarded by its record's seq, words as those; the open
  * bins are those that still count.
+ *
+ * A longer bin ends for all clients at once, and what is to be done then takes
+ * the longest of all that is learned of them.  It is done in portions, while
+ * the client's next bin is counted beside the one that is over: by the end of
+ * PRD_OUTLOOK_LATE bins of 10 s.  Only then the new forecast counts, whenever
+ * it was made, so that what is decided does not depend on the place of a
+ * track, which is chance.
  */
 
 typedef struct {
     uint32_t          owner;           /* record's number + 1; 0: free */
     uint32_t          bin[PRD_TRACK_CLASSES];  /* open, 0: none */
     float             sum[PRD_TRACK_CLASSES];  /* tokens in it */
+    uint32_t          late_bin[PRD_TRACK_CLASSES]; /* after one that is */
+    float             late[PRD_TRACK_CLASSES]; /* over, 0: none; tokens */
+    float             ahead;           /* prd_tracked_t.ahead from then on */
+    uint32_t          spare;
     prd_track_t       track;
 } prd_outlook_track_t;
 
@@ -192,6 +205,10 @@ typedef struct {
     float              poorest;        /* owners' least requests: of the last */
     float              poorest_turn;   /* turn, and so far in this one */
 
+    /* of the portions in which tracks are closed */
+    uint32_t           late_bin[PRD_TRACK_CLASSES];    /* present */
+    uint32_t           late_at[PRD_TRACK_CLASSES];     /* next track */
+
     uint32_t           network;        /* 1: on; the caller's */
     uint32_t           trains;         /* 1: it was looked at */
     prd_group_work_t   work;
@@ -295,6 +312,13 @@ void prd_outlook_close(prd_outlook_view_t *v, prd_outlook_work_t *w,
     void *data);
 
 /*
+ * After that: a portion of the tracks whose longer bins are over.  vote() as
+ * above, of the pooled tables.
+ */
+void prd_outlook_close_tracks(prd_outlook_view_t *v, prd_outlook_work_t *w,
+    uint64_t end_s, uint32_t horizon_s, prd_outlook_vote_pt vote, void *data);
+
+/*
  * Before the end of a 10 s bin: what responses were counted in it, words of
  * prd_size.h of all and of a sample of the groups'; tokens a request costs.
  */
@@ -339,7 +363,10 @@ prd_rc_t prd_outlook_copy(const prd_outlook_view_t *v, uint32_t i,
 unsigned prd_outlook_extra(const prd_outlook_view_t *v,
     const prd_tracked_t *c, uint32_t bin, prd_track_extra_t *extra);
 
-/* Its track; PRD_DECLINED: it has none. */
+/*
+ * Its track, with what is over but not yet closed closed in the copy;
+ * PRD_DECLINED: it has none.
+ */
 prd_rc_t prd_outlook_copy_track(const prd_outlook_view_t *v,
     const prd_tracked_t *c, prd_track_t *track);
 

@@ -705,6 +705,89 @@ network(void)
 }
 
 
+/*
+ * Longer bins that are over are closed in portions: what is expected of a
+ * client is the same at any time, whether its turn was first, last or never.
+ */
+
+static int
+nobody(void *data, uint32_t slot)
+{
+    (void) data;
+    (void) slot;
+
+    return 0;
+}
+
+
+static void
+portions(void)
+{
+    int                   run, early, open, copied;
+    float                 expected[1080];
+    uint32_t              i, s, n, known, other;
+    uint64_t              at, from;
+    prd_tracked_t         c;
+    prd_outlook_track_t   t;
+
+    from = LAB_S / 3600 * 3600;
+    early = open = copied = 0;
+    known = other = 0;
+
+    for (run = 0; run < 2; run++) {
+        begin();
+
+        for (i = 0; i < 1080; i++) {
+            at = from + 10 * i;
+
+            /* not all are active in each bin */
+
+            for (s = 0; s < 40; s++) {
+                if (s == 39 || (i / 7 + s) % 5) {
+                    (void) count(s, 5 + (i + s) * 7 % 31, at, 5);
+                }
+            }
+
+            n = v.outlook->tracks_used;
+
+            if (run) {
+                known += expected[i] > 0;
+                other += ahead != expected[i];
+                continue;
+            }
+
+            expected[i] = ahead;
+
+            /* the third bin of a minute is the last one of its portions */
+
+            if (i > 360 && i % 6 == 0) {
+                (void) prd_outlook_client(&v, 39, 7, &c);
+                t = v.track[c.track - 1];
+                open += t.late_bin[0] == at / 60 && t.bin[0] == at / 60 - 1;
+
+                copied += prd_outlook_copy_bins(&v, &c, &t) == PRD_OK
+                          && t.bin[0] == at / 60 && t.sum[0] > 0
+                          && t.late_bin[0] == 0
+                          && t.track.bins[0].bin == at / 60 - 1;
+            }
+
+            prd_outlook_close_tracks(&v, &w, at + 10, 0, nobody, NULL);
+
+            early += i > 360 && i % 6 == 5 && w.late_at[0] > n / 3 + 1;
+        }
+
+        is_int(n, 40, "all have tracks");
+        end();
+    }
+
+    is_int(early, 0, "a third of the tracks in each portion");
+    is_int(open, 119, "who is last has its minute open for some time");
+    is_int(copied, 119, "which is closed in a copy");
+    ok(known > 1000, "something was expected in %u bins", known);
+    is_int(other, 0, "the same whenever it was closed");
+}
+
+
 int
 main(void)
 {
@@ -717,6 +800,7 @@ main(void)
     groups();
     bytes();
     network();
+    portions();
 
     return done_testing();
 }

@@ -1741,6 +1741,7 @@ tracks(void)
     prd_view_t      a, b;
     prd_track_t     t;
     prd_tracked_t   c, d;
+    prd_outlook_track_t  open, read;
     prd_outlook_t  *o, *p;
 
     a = zone(zone_size(ZONE));
@@ -1783,11 +1784,11 @@ tracks(void)
     (void) prd_outlook_client(&b.outlook, s, generation(&b, s), &d);
     s = prd_table_find(&a.table, prd_tag(1000));
     (void) prd_outlook_client(&a.outlook, s, generation(&a, s), &c);
-    ok(memcmp(a.outlook.track[c.track - 1].bin,
-              b.outlook.track[d.track - 1].bin, 12) == 0
-       && memcmp(a.outlook.track[c.track - 1].sum,
-                 b.outlook.track[d.track - 1].sum, 12) == 0
-       && a.outlook.track[c.track - 1].sum[2] > 0, "open bins of clients");
+    ok(prd_outlook_copy_bins(&a.outlook, &c, &open) == PRD_OK
+       && prd_outlook_copy_bins(&b.outlook, &d, &read) == PRD_OK
+       && memcmp(open.bin, read.bin, sizeof(open.bin)) == 0
+       && memcmp(open.sum, read.sum, sizeof(open.sum)) == 0
+       && open.sum[2] > 0, "open bins of clients");
 
     /* the copies live on alike */
 
