@@ -24,6 +24,7 @@
 #define PRD_Z_PER_DAY      0.5        /* sigma: pooled quantiles move */
 #define PRD_Z_FIRST        2.0f       /* the first one after warm-up */
 #define PRD_GROWTH_H       24.0       /* hours in which an envelope doubles */
+#define PRD_GROWTH_BIN     1.00008023f  /* and what it grows by in a block */
 #define PRD_GAIN_LEAST     0.01f
 #define PRD_GAIN_MISSED    0.05f      /* of sigma: as in its 15th block */
 #define PRD_SIGMA_LEAST    0.3f
@@ -355,10 +356,18 @@ prd_learned_bound(float raw, float *cap, uint32_t at, int learning,
     float   most;
     double  hours;
 
-    hours = (now_s - (double) at) / 3600;
-    hours = prd_max(prd_min(hours, PRD_GROWTH_H), 0.0);
+    if (now_s - (double) at == PRD_BIN_S) {
 
-    most = exp2f((float) (hours / PRD_GROWTH_H));
+        /* most are: of the clients of a crowd that is always there */
+
+        most = PRD_GROWTH_BIN;
+
+    } else {
+        hours = (now_s - (double) at) / 3600;
+        hours = prd_max(prd_min(hours, PRD_GROWTH_H), 0.0);
+
+        most = exp2f((float) (hours / PRD_GROWTH_H));
+    }
 
     if (raw >= *cap) {
         *cap = learning ? raw : prd_min(raw, *cap * most);
@@ -376,7 +385,7 @@ prd_learned_block(prd_learned_t *l, prd_pooled_t *p,
     const prd_envelope_terms_t *t, double peak, int vote, double now_s)
 {
     int       missed, above;
-    float     y, b, most;
+    float     y, b, least, most;
     unsigned  age;
 
     peak = prd_learned_sane((float) peak);
@@ -390,8 +399,8 @@ prd_learned_block(prd_learned_t *l, prd_pooled_t *p,
     p->closed[age]++;
     p->bounded[age] += missed;
 
-    above = y > prd_max(l->mu + l->sigma * p->depth[age].z,
-                        log2f((float) (2 * p->cost))) + 1e-4f;
+    least = p->cost == 1 ? 1 : log2f((float) (2 * p->cost));
+    above = y > prd_max(l->mu + l->sigma * p->depth[age].z, least) + 1e-4f;
     p->missed[age] += above;
 
     if (vote) {
@@ -405,9 +414,10 @@ prd_learned_block(prd_learned_t *l, prd_pooled_t *p,
         }
     }
 
-    if (!t->learning) {
-        most = log2f((float) PRD_CLIP * l->depth);
-        y = prd_min(y, most);
+    most = (float) PRD_CLIP * l->depth;
+
+    if (!t->learning && (float) peak > most) {
+        y = log2f(most);
     }
 
     /*
@@ -457,21 +467,26 @@ void
 prd_learned_hour(prd_learned_t *l, prd_pooled_t *p,
     const prd_envelope_terms_t *t, int vote, double now_s)
 {
-    float     y, most, habit, allowed;
+    float     y, count, most, habit, allowed;
     unsigned  age, hours;
 
     (void) prd_learned_hour_end(l, (uint16_t) (l->epoch + 1));
 
     hours = l->hours - 1u;
     age = prd_age(hours);
-    y = log2f(prd_learned_sane(l->count));
+    count = prd_learned_sane(l->count);
+    y = log2f(count);
+    allowed = 0;
 
-    /* what the rate allowed in the hour, as it was at its beginning */
+    if (l->limited) {
 
-    habit = l->mu_rate + l->sigma_rate * p->rate[age].z;
-    allowed = prd_min(habit, log2f(prd_learned_sane(l->cap_rate
-                                                    * PRD_EPOCH_S)))
-              - (float) (1 / PRD_GROWTH_H);
+        /* what the rate allowed in the hour, as it was at its beginning */
+
+        habit = l->mu_rate + l->sigma_rate * p->rate[age].z;
+        allowed = prd_min(habit, log2f(prd_learned_sane(l->cap_rate
+                                                        * PRD_EPOCH_S)))
+                  - (float) (1 / PRD_GROWTH_H);
+    }
 
     if (vote) {
         prd_scores_vote(&p->rate[age], prd_scores_from(p->rate, age),
@@ -485,9 +500,10 @@ prd_learned_hour(prd_learned_t *l, prd_pooled_t *p,
         }
     }
 
-    if (!t->learning) {
-        most = log2f((float) PRD_CLIP * (l->rate * PRD_EPOCH_S + l->depth));
-        y = prd_min(y, most);
+    most = (float) PRD_CLIP * (l->rate * PRD_EPOCH_S + l->depth);
+
+    if (!t->learning && count > most) {
+        y = log2f(most);
     }
 
     /*
