@@ -15,7 +15,8 @@
 #include "prd_envelope.h"
 
 
-#define PRD_FRESH_VOTES    16.0f      /* the quantile is worked out again */
+#define PRD_FRESH_VOTES    16.0f      /* the quantile is worked out again, */
+#define PRD_FRESH_SHARE    512.0f     /* in a large table after this part */
 #define PRD_ALPHA_RATE     0.05       /* rate: 95 % quantile of active hours */
 #define PRD_CELL           0.2
 #define PRD_CELL_LOW       (-8.0)
@@ -54,7 +55,7 @@ static void prd_learned_rate(prd_learned_t *l, const prd_pooled_t *p,
 unsigned
 prd_age(unsigned n)
 {
-    return n < 1 ? 0 : n < 3 ? 1 : n < 8 ? 2 : n < 32 ? 3 : n < 128 ? 4 : 5;
+    return n >= 128 ? 5 : n >= 32 ? 4 : n >= 8 ? 3 : n >= 3 ? 2 : n >= 1;
 }
 
 
@@ -133,7 +134,9 @@ prd_scores_refresh(prd_scores_t *s, const prd_scores_t *from, double alpha,
     float   z;
     double  q;
 
-    if (s->fresh < PRD_FRESH_VOTES) {
+    if (s->fresh < PRD_FRESH_VOTES
+        || s->fresh * PRD_FRESH_SHARE < s->votes)
+    {
         return;
     }
 
@@ -362,9 +365,12 @@ prd_learned_bound(float raw, float *cap, uint32_t at, int learning,
 
         most = PRD_GROWTH_BIN;
 
+    } else if (now_s <= (double) at) {
+        most = 1;
+
     } else {
         hours = (now_s - (double) at) / 3600;
-        hours = prd_max(prd_min(hours, PRD_GROWTH_H), 0.0);
+        hours = prd_min(hours, PRD_GROWTH_H);
 
         most = exp2f((float) (hours / PRD_GROWTH_H));
     }

@@ -588,6 +588,8 @@ prd_forecaster_bin(prd_forecaster_t *f, prd_view_t *view,
     active = 0;
     batch = 0;
 
+    f->start_s = (uint64_t) end_s - PRD_BIN_S;
+    f->epoch = (uint16_t) (uint64_t) ((end_s - PRD_BIN_S / 2) / PRD_EPOCH_S);
     memset(f->blocks.parent, 0, sizeof(f->blocks.parent));
     memset(f->top_n, 0, sizeof(f->top_n));
 
@@ -704,7 +706,8 @@ prd_forecaster_hold(prd_entry_t *e, double mean)
 
 static float
 prd_forecaster_forecast(prd_forecaster_t *f, const prd_learned_t *l,
-    const prd_pooled_t *p, const prd_envelope_terms_t *t, double now_s)
+    const prd_pooled_t *p, const prd_envelope_terms_t *t, double now_s,
+    int here)
 {
     float     z;
     double    level;
@@ -714,7 +717,16 @@ prd_forecaster_forecast(prd_forecaster_t *f, const prd_learned_t *l,
         return 0;
     }
 
-    class_ = prd_learned_outlook(l, t, now_s, &level);
+    /* who was here in this bin is still in its horizon */
+
+    if (here) {
+        level = l->level;
+        class_ = prd_age(l->run);
+
+    } else {
+        class_ = prd_learned_outlook(l, t, now_s, &level);
+    }
+
     z = p->near[class_].z;
 
     if (f->near[class_] == 0 || f->near_z[class_] != z) {
@@ -818,7 +830,7 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
         bin.refused = n;
         bin.tokens = (float) count;
         bin.requests = policy->charged ? requests : (uint32_t) count;
-        bin.start_s = (uint64_t) end_s - PRD_BIN_S;
+        bin.start_s = f->start_s;
 
         depth = l->depth;
         mu = l->mu;
@@ -847,8 +859,7 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
          * false throttling up by half), and no hour ends in a burst of work.
          */
 
-        epoch = (uint16_t) (uint64_t) ((end_s - PRD_BIN_S / 2)
-                                       / PRD_EPOCH_S);
+        epoch = f->epoch;
 
         /* a clock that steps back by less than a day stays in its hour */
 
@@ -888,7 +899,8 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
         }
     }
 
-    top.forecast = prd_forecaster_forecast(f, l, &zone->pooled, t, end_s);
+    top.forecast = prd_forecaster_forecast(f, l, &zone->pooled, t, end_s,
+                                           peak > 0);
 
     top.value = top.rate;
     prd_forecaster_top(f, PRD_TOP_RATE, &top);
