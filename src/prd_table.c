@@ -13,8 +13,8 @@
 #define PRD_KNOWN_IDLE   (24 * 3600 * 1000u)
 
 
-static uint32_t prd_table_victim(const prd_table_t *t, uint32_t *first,
-    uint32_t now_ms, uint64_t *old);
+static uint32_t prd_table_victim(const prd_table_t *t, uint64_t tag,
+    uint32_t *first, uint32_t now_ms, uint64_t *old);
 static prd_rc_t prd_table_settle(const prd_table_t *t, uint32_t *first,
     uint64_t tag, uint32_t mine, uint32_t *slot);
 static void prd_table_reset(const prd_table_t *t, uint32_t slot,
@@ -50,28 +50,28 @@ prd_table_claims(uint64_t word, uint64_t tag)
 __attribute__((noinline)) uint32_t
 prd_table_find_far(const prd_table_t *t, uint64_t tag)
 {
-    uint32_t  first[2], ways;
+    uint32_t  b, ways, first[PRD_CHOICES];
 
-    prd_table_pair(t, tag, first);
-
-    /*
-     * Most keys of a sparse table lie in the first way of their first bucket:
-     * its entry comes from memory while the tags do.
-     */
-
-    __builtin_prefetch(&t->entries[first[0]], 1);
-    __builtin_prefetch(&t->tags[first[1]]);
-
+    first[0] = prd_table_near(t, tag);
     ways = prd_table_ways(t, first[0], tag);
 
     if (ways) {
         return first[0] + (uint32_t) __builtin_ctz(ways);
     }
 
-    ways = prd_table_ways(t, first[1], tag);
+    prd_table_pair(t, tag, first + 1);
 
-    if (ways) {
-        return first[1] + (uint32_t) __builtin_ctz(ways);
+    __builtin_prefetch(&t->entries[first[1] + prd_table_way(tag)], 1);
+    __builtin_prefetch(&t->entries[first[2] + prd_table_way(tag)], 1);
+    __builtin_prefetch(&t->tags[first[2]]);
+
+    for (b = 1; b < PRD_CHOICES; b++) {
+
+        ways = prd_table_ways(t, first[b], tag);
+
+        if (ways) {
+            return first[b] + (uint32_t) __builtin_ctz(ways);
+        }
     }
 
     return PRD_NO_SLOT;
@@ -100,7 +100,7 @@ prd_table_put(const prd_table_t *t, uint64_t tag, uint32_t now_ms,
             return rc;
         }
 
-        mine = prd_table_victim(t, first, now_ms, &old);
+        mine = prd_table_victim(t, tag, first, now_ms, &old);
 
         if (mine == PRD_NO_SLOT) {
             return PRD_EFULL;
@@ -220,10 +220,10 @@ prd_table_settle(const prd_table_t *t, uint32_t *first, uint64_t tag,
 /* The slot to take: a free one, near or of the emptier bucket; a victim. */
 
 static uint32_t
-prd_table_victim(const prd_table_t *t, uint32_t *first, uint32_t now_ms,
-    uint64_t *old)
+prd_table_victim(const prd_table_t *t, uint64_t tag, uint32_t *first,
+    uint32_t now_ms, uint64_t *old)
 {
-    uint32_t      b, i, s, idle, seen, best, rank, best_rank, best_idle;
+    uint32_t      b, i, s, way, idle, seen, best, rank, best_rank, best_idle;
     uint32_t      nfree[PRD_CHOICES], at[PRD_CHOICES];
     uint64_t      word, state, env;
     prd_entry_t  *e;
@@ -231,6 +231,7 @@ prd_table_victim(const prd_table_t *t, uint32_t *first, uint32_t now_ms,
     memset(nfree, 0, sizeof(nfree));
     at[0] = at[1] = at[2] = best = PRD_NO_SLOT;
     best_rank = best_idle = 0;
+    way = prd_table_way(tag);
     *old = PRD_TAG_FREE;
 
     for (b = 0; b < PRD_CHOICES; b++) {
@@ -240,7 +241,7 @@ prd_table_victim(const prd_table_t *t, uint32_t *first, uint32_t now_ms,
 
             if (word == PRD_TAG_FREE) {
                 nfree[b]++;
-                at[b] = at[b] == PRD_NO_SLOT ? s : at[b];
+                at[b] = at[b] == PRD_NO_SLOT || i == way ? s : at[b];
             }
         }
     }

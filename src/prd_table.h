@@ -175,6 +175,41 @@ prd_table_buckets(const prd_table_t *t, uint64_t tag, uint32_t *first)
 
 
 /*
+ * A tag takes this way of a bucket if it is free: then its entry can be
+ * fetched before its tag is known to be there.
+ */
+
+static inline uint32_t
+prd_table_way(uint64_t tag)
+{
+    return (uint32_t) (tag >> 40) % PRD_WAYS;
+}
+
+
+/* Where most tags are, of as many clients as near slots. */
+
+static inline uint32_t
+prd_table_guess(const prd_table_t *t, uint64_t tag)
+{
+    return prd_table_near(t, tag) + prd_table_way(tag);
+}
+
+
+/* To be called as early as the tag is known. */
+
+static inline void
+prd_table_fetch(const prd_table_t *t, uint64_t tag)
+{
+    uint32_t  guess;
+
+    guess = prd_table_guess(t, tag);
+
+    __builtin_prefetch(&t->tags[guess]);
+    __builtin_prefetch(&t->entries[guess], 1);
+}
+
+
+/*
  * The ways of a bucket that hold a tag, as bits: all are compared, since which
  * it is cannot be predicted.  Acquire: the fields of a slot were reset before
  * its tag was stored.
@@ -188,6 +223,7 @@ prd_table_ways(const prd_table_t *t, uint32_t first, uint64_t tag)
 
     tags = t->tags + first;
 
+#pragma GCC unroll 8
     for (i = 0, ways = 0; i < PRD_WAYS; i++) {
         ways |= (uint32_t) (atomic_load_explicit(&tags[i],
                                                  memory_order_acquire)
@@ -198,7 +234,7 @@ prd_table_ways(const prd_table_t *t, uint32_t first, uint64_t tag)
 }
 
 
-/* Looks in the pair alone. */
+/* Looks everywhere but where it is guessed. */
 uint32_t prd_table_find_far(const prd_table_t *t, uint64_t tag);
 
 /* The slot of a tag, or PRD_NO_SLOT.  Reads only. */
@@ -206,13 +242,15 @@ uint32_t prd_table_find_far(const prd_table_t *t, uint64_t tag);
 static inline uint32_t
 prd_table_find(const prd_table_t *t, uint64_t tag)
 {
-    uint32_t  first, ways;
+    uint32_t  guess;
 
-    first = prd_table_near(t, tag);
-    ways = prd_table_ways(t, first, tag);
+    guess = prd_table_guess(t, tag);
 
-    if (__builtin_expect(ways != 0, 1)) {
-        return first + (uint32_t) __builtin_ctz(ways);
+    if (__builtin_expect(atomic_load_explicit(&t->tags[guess],
+                                              memory_order_acquire)
+                         == tag, 1))
+    {
+        return guess;
     }
 
     return prd_table_find_far(t, tag);

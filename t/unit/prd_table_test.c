@@ -125,22 +125,26 @@ static void
 near(void)
 {
     table_t   a;
-    uint32_t  i, n, most, slot, far, kept;
+    uint32_t  i, n, most, slot, far, kept, guessed;
     unsigned  evicted;
-    uint64_t  seed;
+    uint64_t  seed, tag;
 
     a = table(100000);
     n = PRD_NEAR * PRD_WAYS;
     seed = lab_state;
-    slot = most = far = kept = 0;
+    slot = most = far = kept = guessed = 0;
 
     for (i = 0; i < n / 4; i++) {
-        prd_table_insert(&a.t, prd_tag(lab_random()), NOW, &slot, &evicted);
+        tag = prd_tag(lab_random());
+        prd_table_insert(&a.t, tag, NOW, &slot, &evicted);
         most = prd_max(most, slot);
         far += slot >= n;
+        guessed += slot == prd_table_guess(&a.t, tag);
     }
 
     ok(far < n / 4 / 100, "of %u clients %u live far", n / 4, far);
+    ok(guessed > n / 4 / 100 * 80, "%u where they are looked for first",
+       guessed);
 
     for (i = 0; i < 300000; i++) {
         prd_table_insert(&a.t, prd_tag(lab_random()), NOW, &slot, &evicted);
