@@ -27,6 +27,8 @@
 #define NGX_HTTP_PREDICTIVE_WHEEL     256     /* ticks */
 #define NGX_HTTP_PREDICTIVE_ITEMS     256     /* allocated at once */
 #define NGX_HTTP_PREDICTIVE_ITEMS_MOST  (1 << 18)
+#define NGX_HTTP_PREDICTIVE_AHEAD     4       /* items, whose memory is asked
+                                              * for */
 #define NGX_HTTP_PREDICTIVE_BAD_MS    60000
 
 
@@ -990,6 +992,10 @@ ngx_http_predictive_lease_answers(ngx_http_predictive_batch_t *batch,
     }
 
     for (i = 0; i < batch->n; i++) {
+        prd_lease_fetch(&batch->zone->view, batch->queries[i].request.slot);
+    }
+
+    for (i = 0; i < batch->n; i++) {
         q = &batch->queries[i];
 
         if (rc == PRD_OK) {
@@ -1403,7 +1409,7 @@ ngx_http_predictive_lease_tick(ngx_event_t *ev)
 {
     ngx_uint_t                    n;
     ngx_msec_t                    sync;
-    ngx_http_predictive_item_t   *item, *next, *all;
+    ngx_http_predictive_item_t   *item, *next, *all, *ahead;
     ngx_http_predictive_lease_t  *lease;
 
     lease = ev->data;
@@ -1433,8 +1439,23 @@ ngx_http_predictive_lease_tick(ngx_event_t *ev)
 
     ngx_add_timer(&lease->tick, sync);
 
+    /* memory is asked for what the items further on need */
+
+    for (item = all, n = 0; item && n < NGX_HTTP_PREDICTIVE_AHEAD; n++) {
+        prd_lease_fetch(&lease->zone->view, item->due.slot);
+        item = item->next;
+    }
+
+    ahead = item;
+
     for (item = all; item; item = next) {
         next = item->next;
+
+        if (ahead) {
+            prd_lease_fetch(&lease->zone->view, ahead->due.slot);
+            ahead = ahead->next;
+        }
+
         ngx_http_predictive_lease_turn(lease, item, 0);
     }
 
