@@ -358,7 +358,6 @@ static void
 ngx_http_predictive_share_end(ngx_http_predictive_share_t *share)
 {
     ngx_uint_t                       i;
-    ngx_queue_t                     *q;
     ngx_http_predictive_crew_t     **crews;
     ngx_http_predictive_part_of_t  **parts, *part;
 
@@ -379,20 +378,7 @@ ngx_http_predictive_share_end(ngx_http_predictive_share_t *share)
         ngx_http_predictive_share_cancel(&part->pool_call);
         ngx_http_predictive_share_cancel(&part->tables_call);
 
-        while (!ngx_queue_empty(&part->takes)) {
-            q = ngx_queue_head(&part->takes);
-            ngx_http_predictive_share_free(
-                ngx_queue_data(q, ngx_http_predictive_exchange_t, queue));
-        }
-
-        while (!ngx_queue_empty(&part->puts)) {
-            q = ngx_queue_head(&part->puts);
-            ngx_http_predictive_share_free(
-                ngx_queue_data(q, ngx_http_predictive_exchange_t, queue));
-        }
-
-        part->ntakes = part->nputs = 0;
-        part->asking = 0;
+        ngx_http_predictive_share_drop(part);
 
         atomic_store(&part->zone->forecaster->away, UINT64_MAX);
     }

@@ -168,7 +168,8 @@ void ngx_http_predictive_share_publish(ngx_http_predictive_part_of_t *part);
 /* In the thread: the record of a slot is to be published; data is the part. */
 void ngx_http_predictive_share_changed(void *data, uint32_t slot);
 
-void ngx_http_predictive_share_free(ngx_http_predictive_exchange_t *x);
+/* Ends the exchanges that are under way. */
+void ngx_http_predictive_share_drop(ngx_http_predictive_part_of_t *part);
 
 
 /* _share_tables.c */

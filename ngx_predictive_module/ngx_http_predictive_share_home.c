@@ -35,6 +35,8 @@ static void ngx_http_predictive_share_terms(ngx_http_predictive_part_of_t *part,
     prd_pack_terms_t *t);
 static u_char *ngx_http_predictive_share_group(
     ngx_http_predictive_part_of_t *part, u_char *p, ngx_uint_t group);
+static void ngx_http_predictive_share_empty(ngx_queue_t *exchanges);
+static void ngx_http_predictive_share_free(ngx_http_predictive_exchange_t *x);
 
 
 void
@@ -525,6 +527,31 @@ ngx_http_predictive_share_group(ngx_http_predictive_part_of_t *part,
 
 
 void
+ngx_http_predictive_share_drop(ngx_http_predictive_part_of_t *part)
+{
+    ngx_http_predictive_share_empty(&part->takes);
+    ngx_http_predictive_share_empty(&part->puts);
+
+    part->ntakes = 0;
+    part->nputs = 0;
+    part->asking = 0;
+}
+
+
+static void
+ngx_http_predictive_share_empty(ngx_queue_t *exchanges)
+{
+    ngx_queue_t  *q;
+
+    while (!ngx_queue_empty(exchanges)) {
+        q = ngx_queue_head(exchanges);
+        ngx_http_predictive_share_free(
+            ngx_queue_data(q, ngx_http_predictive_exchange_t, queue));
+    }
+}
+
+
+static void
 ngx_http_predictive_share_free(ngx_http_predictive_exchange_t *x)
 {
     ngx_queue_remove(&x->queue);
