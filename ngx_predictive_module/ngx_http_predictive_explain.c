@@ -9,6 +9,7 @@
 
 
 #include "ngx_http_predictive_explain.h"
+#include "prd_node.h"
 
 
 static void ngx_http_predictive_explain_client(ngx_http_predictive_api_t *api,
@@ -52,48 +53,26 @@ ngx_http_predictive_explain(ngx_http_predictive_api_t *api)
 void
 ngx_http_predictive_explain_hex(ngx_http_predictive_api_t *api)
 {
-    u_char      ch;
-    uint64_t    tag;
-    ngx_uint_t  i;
+    u_char    hex[16];
+    uint64_t  tag;
 
     tag = 0;
 
-    if (api->rest.len != 16) {
-        goto invalid;
-    }
-
-    for (i = 0; i < api->rest.len; i++) {
-        ch = api->rest.data[i];
-
-        if (ch >= '0' && ch <= '9') {
-            tag = tag << 4 | (ch - '0');
-            continue;
-        }
-
-        ch |= 0x20;
-
-        if (ch < 'a' || ch > 'f') {
-            goto invalid;
-        }
-
-        tag = tag << 4 | (ch - 'a' + 10);
+    if (api->rest.len == 16) {
+        ngx_strlow(hex, api->rest.data, 16);
+        tag = prd_node_unhex((char *) hex, 16);
     }
 
     /* no client has one of those that mean something else in the table */
 
     if (tag != prd_tag(tag)) {
-        goto invalid;
+        ngx_http_predictive_api_problem(api, NGX_HTTP_BAD_REQUEST,
+            "A key in a URL is its hash, 16 hexadecimal digits; "
+            "raw keys are for the body of POST explain.", 0);
+        return;
     }
 
     ngx_http_predictive_explain_client(api, tag, NULL);
-
-    return;
-
-invalid:
-
-    ngx_http_predictive_api_problem(api, NGX_HTTP_BAD_REQUEST,
-        "A key in a URL is its hash, 16 hexadecimal digits; "
-        "raw keys are for the body of POST explain.", 0);
 }
 
 
