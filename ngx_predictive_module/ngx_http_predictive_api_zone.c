@@ -22,7 +22,9 @@ static void ngx_http_predictive_api_counters(ngx_http_predictive_json_t *json,
 static void ngx_http_predictive_api_config(ngx_http_predictive_json_t *json,
     ngx_http_predictive_zone_t *zone);
 static void ngx_http_predictive_api_rate(ngx_http_predictive_json_t *json,
-    const char *name, prd_rate_t rate, prd_str_t *variable);
+    const char *name, prd_rate_t rate);
+static void ngx_http_predictive_api_text(ngx_http_predictive_json_t *json,
+    const char *name, prd_str_t *text);
 static void ngx_http_predictive_api_coverage(ngx_http_predictive_json_t *json,
     ngx_http_predictive_zone_t *zone, ngx_http_predictive_numbers_t *n);
 static void ngx_http_predictive_api_forecast(ngx_http_predictive_json_t *json,
@@ -213,7 +215,6 @@ static void
 ngx_http_predictive_api_config(ngx_http_predictive_json_t *json,
     ngx_http_predictive_zone_t *zone)
 {
-    ngx_str_t      s;
     ngx_uint_t     i;
     prd_params_t  *p;
 
@@ -234,18 +235,21 @@ ngx_http_predictive_api_config(ngx_http_predictive_json_t *json,
     ngx_http_predictive_json_open(json, "config", '{');
     ngx_http_predictive_json_string(json, "key", &zone->key.value);
 
-    ngx_http_predictive_api_rate(json, "rate", p->rate, &p->rate_var);
+    if (p->rate_var.len) {
+        ngx_http_predictive_api_text(json, "rate", &p->rate_var);
+
+    } else {
+        ngx_http_predictive_api_rate(json, "rate", p->rate);
+    }
 
     if (p->burst_var.len) {
-        s.len = p->burst_var.len;
-        s.data = (u_char *) p->burst_var.data;
-        ngx_http_predictive_json_string(json, "burst", &s);
+        ngx_http_predictive_api_text(json, "burst", &p->burst_var);
 
     } else {
         ngx_http_predictive_json_uint(json, "burst", p->burst);
     }
 
-    ngx_http_predictive_api_rate(json, "capacity", p->capacity, NULL);
+    ngx_http_predictive_api_rate(json, "capacity", p->capacity);
 
     /* null: unlimited */
 
@@ -253,8 +257,8 @@ ngx_http_predictive_api_config(ngx_http_predictive_json_t *json,
                               p->borrow_milli ? p->borrow_milli / 1000.0 : NAN);
     ngx_http_predictive_json_text(json, "floor",
                                   p->floor_none ? "none" : "newcomer");
-    ngx_http_predictive_api_rate(json, "min", p->min, NULL);
-    ngx_http_predictive_api_rate(json, "max", p->max, NULL);
+    ngx_http_predictive_api_rate(json, "min", p->min);
+    ngx_http_predictive_api_rate(json, "max", p->max);
     ngx_http_predictive_json_text(json, "learn", learn[p->learn]);
     ngx_http_predictive_json_uint(json, "warmup", p->warmup_s);
     ngx_http_predictive_json_number(json, "confidence",
@@ -262,9 +266,7 @@ ngx_http_predictive_api_config(ngx_http_predictive_json_t *json,
     ngx_http_predictive_json_uint(json, "horizon", p->horizon_s);
 
     if (p->cost_var.len) {
-        s.len = p->cost_var.len;
-        s.data = (u_char *) p->cost_var.data;
-        ngx_http_predictive_json_string(json, "cost", &s);
+        ngx_http_predictive_api_text(json, "cost", &p->cost_var);
 
     } else {
         ngx_http_predictive_json_number(json, "cost",
@@ -272,15 +274,7 @@ ngx_http_predictive_api_config(ngx_http_predictive_json_t *json,
     }
 
     for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
-
-        if (texts[i].text->len == 0) {
-            ngx_http_predictive_json_null(json, texts[i].name);
-            continue;
-        }
-
-        s.len = texts[i].text->len;
-        s.data = (u_char *) texts[i].text->data;
-        ngx_http_predictive_json_string(json, texts[i].name, &s);
+        ngx_http_predictive_api_text(json, texts[i].name, texts[i].text);
     }
 
     if (p->store.len) {
@@ -299,19 +293,29 @@ ngx_http_predictive_api_config(ngx_http_predictive_json_t *json,
 
 static void
 ngx_http_predictive_api_rate(ngx_http_predictive_json_t *json,
-    const char *name, prd_rate_t rate, prd_str_t *variable)
+    const char *name, prd_rate_t rate)
+{
+    ngx_http_predictive_json_number(json, name,
+                             rate ? (double) rate / PRD_RATE_ONE : NAN);
+}
+
+
+/* As it was written; empty: it was not. */
+
+static void
+ngx_http_predictive_api_text(ngx_http_predictive_json_t *json,
+    const char *name, prd_str_t *text)
 {
     ngx_str_t  s;
 
-    if (variable && variable->len) {
-        s.len = variable->len;
-        s.data = (u_char *) variable->data;
-        ngx_http_predictive_json_string(json, name, &s);
+    if (text->len == 0) {
+        ngx_http_predictive_json_null(json, name);
         return;
     }
 
-    ngx_http_predictive_json_number(json, name,
-                             rate ? (double) rate / PRD_RATE_ONE : NAN);
+    s.len = text->len;
+    s.data = (u_char *) text->data;
+    ngx_http_predictive_json_string(json, name, &s);
 }
 
 
