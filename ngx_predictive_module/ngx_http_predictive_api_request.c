@@ -8,8 +8,6 @@
 
 
 static void ngx_http_predictive_api_path(ngx_http_predictive_api_t *api);
-static ngx_int_t ngx_http_predictive_api_header(ngx_http_request_t *r,
-    const char *name, const char *value, size_t len);
 
 
 ngx_http_predictive_api_t *
@@ -231,7 +229,18 @@ ngx_http_predictive_api_send(ngx_http_predictive_api_t *api)
 {
     ngx_int_t            rc;
     ngx_buf_t           *b;
+    ngx_uint_t           i;
     ngx_http_request_t  *r;
+
+    static ngx_str_t  allow = ngx_string("Allow");
+
+    static struct {
+        ngx_str_t  name;
+        ngx_str_t  value;
+    } fields[] = {
+        { ngx_string("Cache-Control"), ngx_string("no-store") },
+        { ngx_string("X-Content-Type-Options"), ngx_string("nosniff") }
+    };
 
     r = api->request;
 
@@ -251,19 +260,17 @@ ngx_http_predictive_api_send(ngx_http_predictive_api_t *api)
     r->headers_out.content_type_len = api->type.len;
     r->headers_out.content_type_lowcase = NULL;
 
-    if (ngx_http_predictive_api_header(r, "Cache-Control", "no-store", 8)
-        != NGX_OK
-        || ngx_http_predictive_api_header(r, "X-Content-Type-Options",
-                                          "nosniff", 7)
-           != NGX_OK)
-    {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    for (i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+        if (ngx_http_predictive_add_header(r, &fields[i].name,
+                                           &fields[i].value)
+            != NGX_OK)
+        {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
     }
 
     if (api->allow.len
-        && ngx_http_predictive_api_header(r, "Allow", (char *) api->allow.data,
-                                          api->allow.len)
-           != NGX_OK)
+        && ngx_http_predictive_add_header(r, &allow, &api->allow) != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -279,27 +286,4 @@ ngx_http_predictive_api_send(ngx_http_predictive_api_t *api)
     b->last_in_chain = 1;
 
     return ngx_http_output_filter(r, api->json.chain);
-}
-
-
-static ngx_int_t
-ngx_http_predictive_api_header(ngx_http_request_t *r, const char *name,
-    const char *value, size_t len)
-{
-    ngx_table_elt_t  *h;
-
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    h->hash = 1;
-    h->key.len = ngx_strlen(name);
-    h->key.data = (u_char *) name;
-    h->value.len = len;
-    h->value.data = (u_char *) value;
-    h->lowcase_key = NULL;
-    ngx_http_predictive_header_end(h);
-
-    return NGX_OK;
 }

@@ -229,6 +229,10 @@ ngx_int_t ngx_http_predictive_add_variables(ngx_conf_t *cf);
  */
 void ngx_http_predictive_headers_init(void);
 
+/* Another field of the response; its texts are not copied. */
+ngx_int_t ngx_http_predictive_add_header(ngx_http_request_t *r,
+    ngx_str_t *name, ngx_str_t *value);
+
 /* Whole tokens that the part's client has left. */
 uint64_t ngx_http_predictive_remaining(ngx_http_predictive_part_t *part);
 
