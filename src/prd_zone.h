@@ -249,6 +249,23 @@ typedef struct {
 } prd_view_t;
 
 
+/*
+ * What a decision on a tag will touch, most likely: to be fetched from memory
+ * as soon as the tag is known.
+ */
+
+static inline void
+prd_view_fetch(const prd_view_t *view, uint64_t tag)
+{
+    prd_table_fetch(&view->table, tag);
+
+    if (view->leases) {
+        __builtin_prefetch(&view->leases[prd_table_guess(&view->table, tag)],
+                           1);
+    }
+}
+
+
 /* What the configuration says, with everything a request needs worked out. */
 
 typedef struct {
