@@ -672,6 +672,65 @@ surge_back(void)
 }
 
 
+/*
+ * An aged key that floods: it is known by its hours, but what it is trusted
+ * with is what it did in them, whatever its depth becomes meanwhile.
+ */
+
+static void
+aged(void)
+{
+    uint32_t  i, n, trust, known, depth;
+    uint64_t  env;
+
+    begin("capacity=1000r/s warmup=0", 100);
+    after(1);
+
+    for (i = 0; i < 10; i++) {
+        request(42, 0, 0);
+        after(10);
+        after(3590);
+    }
+
+    env = atomic_load(&entry(42)->envelope);
+    is_int(learned(42)->hours, 10, "ten hours");
+    is_int(prd_env_trust(env), 35, "earned trust");
+    depth = prd_env_decode(prd_env_depth_code(env));
+
+    trust = known = 0;
+
+    for (i = 0; i < 200; i++) {
+        for (n = 0; n < 4; n++) {
+            request(42, 0, 0);
+        }
+
+        after(1);
+
+        if (i >= 100) {
+            env = atomic_load(&entry(42)->envelope);
+            trust = prd_max(trust, prd_env_trust(env));
+            known += prd_env_known(env) != 0;
+        }
+    }
+
+    is_int(trust, 1, "a flood has none of it");
+    is_int(known, 100, "of a client that is known all the time");
+    ok(prd_env_decode(prd_env_depth_code(env)) > depth,
+       "though its depth has grown: %u to %u", depth,
+       (unsigned) prd_env_decode(prd_env_depth_code(env)));
+
+    /* nor does its limit count as a stranger's */
+
+    ok(learned(42)->hours == 10 && atomic_load(&entry(42)->hours) == 10,
+       "and its hours stay");
+
+    after(3600);
+    is_int(prd_env_trust(atomic_load(&entry(42)->envelope)), 37,
+           "it comes back with the end of the hour");
+    end();
+}
+
+
 static void
 reuse(void)
 {
@@ -1247,6 +1306,7 @@ main(void)
     fenced();
     surge();
     surge_back();
+    aged();
     reuse();
     tops();
     extremes();
