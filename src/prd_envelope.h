@@ -200,8 +200,9 @@ int prd_learned_block(prd_learned_t *l, prd_pooled_t *p,
 
 /*
  * An hour has ended: it counts for trust at once, if anything was admitted in
- * it, and the depth of now is what is trusted.  What it says of the client's need waits until the client comes back
- * (prd_learned_hour), or every passer-by would vote.  PRD_DECLINED: nothing.
+ * it, and the depth of now is what is trusted.  What it says of the client's
+ * need waits until the client comes back (prd_learned_hour), or every
+ * passer-by would vote.  PRD_DECLINED: nothing.
  */
 prd_rc_t prd_learned_hour_end(prd_learned_t *l, uint16_t epoch);
 
