@@ -139,6 +139,8 @@ $b->cli('replicaof', 'no', 'one');
 $a->cli('replicaof', '127.0.0.1', $b->port);
 serves($b, 'the one that most name');
 is($c->cli('get', 'n') || '', '', 'nothing went to the stranger');
+is(scalar $t->log_lines(qr/the master is \Q@{[$c->addr]}\E/), 0,
+   'nor was it ever taken for the master');
 
 
 # most do not know: the one that does is believed until others do
