@@ -11,8 +11,8 @@
  * Bound: aging buys at most twice the damage of fresh keys, and
  * nothing where the fresh keys do less than 0.1 %.
  *
- * Usage: farm [trace [floods]]   seconds TAB client TAB class..., several
- *                                days, .gz
+ * Usage: farm [trace [floods [seed]]]   seconds TAB client TAB class...,
+ *                                       several days, .gz; -: made up
  */
 
 
@@ -22,6 +22,7 @@
 #define FARM_FLOOD_S   600
 #define FARM_AFTER_S   300
 #define FARM_LEAST     0.1               /* per cent */
+#define FARM_HOURS     48
 
 
 typedef struct {
@@ -31,12 +32,14 @@ typedef struct {
     const char  *name;
 } farm_age_t;
 
+/* the longer ones last, none longer than FARM_HOURS */
+
 static const farm_age_t  farm_ages[] = {
     { 0, 0, 1, "fresh" },
     { 8, 1, 1, "8 h x 1/h" },
+    { 24, 9, 3, "24 h x 9/h by 3" },
     { 48, 1, 1, "48 h x 1/h" },
     { 48, 8, 1, "48 h x 8/h" },
-    { 24, 9, 3, "24 h x 9/h by 3" },
     { 48, 16, 1, "48 h x 16/h" }
 };
 
@@ -55,6 +58,8 @@ static const double    farm_floods[] = { 1.5, 2, 4 };
 typedef struct {
     double  throttled, honest, admitted, flood;
 } farm_sum_t;
+
+typedef farm_sum_t  farm_sums_t[2][3][FARM_AGES];
 
 
 static void
@@ -155,17 +160,24 @@ farm_play(bench_zone_t *z, const traffic_t *honest, size_t *at,
 }
 
 
+/*
+ * All ages begin from the same state, 48 h before the flood, and those that
+ * are less than that share what comes before them.  Where classes are told
+ * apart the two floods of different paths share all of the aging.
+ */
+
 static void
-farm_run(const traffic_t *t, farm_way_e way, unsigned floods,
-    farm_sum_t sums[2][3][FARM_AGES])
+farm_run(const traffic_t *t, farm_way_e first, farm_way_e last, unsigned floods,
+    farm_sums_t *sums)
 {
     double               start, from, capacity, warmup;
-    size_t               i, at, at_age, at_flood;
+    size_t               i, at, at_before, at_age, at_flood;
     uint64_t            *tags;
-    unsigned             s, a, k, f;
+    unsigned             s, a, k, f, hours;
+    farm_way_e           way;
     traffic_t            farm;
     char                 words[128];
-    bench_saved_t        before = { 0 }, aged = { 0 };
+    bench_saved_t        base = { 0 }, before = { 0 }, aged = { 0 };
     static bench_zone_t  z;
 
     capacity = traffic_capacity(t);
@@ -194,46 +206,60 @@ farm_run(const traffic_t *t, farm_way_e way, unsigned floods,
         start = floor(from + (t->span - BENCH_HOUR - from)
                       * (floods > 1 ? (double) s / (floods - 1) : 0));
 
-        /* all ages begin from the same state, 48 h before the flood */
-
-        farm_play(&z, t, &at, NULL, tags, way, start - 48 * BENCH_HOUR, NULL);
+        hours = FARM_HOURS;
+        farm_play(&z, t, &at, NULL, tags, first, start - hours * BENCH_HOUR,
+                  NULL);
+        bench_zone_save(&z, &base);
         bench_zone_save(&z, &before);
+        at_before = at;
 
-        for (a = 0; a < FARM_AGES; a++) {
+        for (a = FARM_AGES; a-- > 0; /* void */ ) {
+
+            if (farm_ages[a].hours < hours) {
+                hours = farm_ages[a].hours;
+                bench_zone_restore(&z, &before);
+                farm_play(&z, t, &at_before, NULL, tags, first,
+                          start - hours * BENCH_HOUR, NULL);
+                bench_zone_save(&z, &before);
+            }
+
             for (k = 0; k < 2; k++) {
 
                 bench_zone_restore(&z, &before);
-                at_age = at;
+                at_age = at_before;
                 bench_state = 100 + s;
 
                 memset(&farm, 0, sizeof(traffic_t));
                 farm.span = t->span + BENCH_DAY;
                 farm_age(&farm, t, farm_keys[k], &farm_ages[a], start);
-                farm_play(&z, t, &at_age, &farm, tags, way, start, NULL);
+                farm_play(&z, t, &at_age, &farm, tags, first, start, NULL);
                 free(farm.r);
 
                 bench_zone_save(&z, &aged);
 
-                for (f = 0; f < 3; f++) {
-                    bench_zone_restore(&z, &aged);
-                    at_flood = at_age;
-                    bench_state = 200 + s;
+                for (way = first; way <= last; way++) {
+                    for (f = 0; f < 3; f++) {
+                        bench_zone_restore(&z, &aged);
+                        at_flood = at_age;
+                        bench_state = 200 + s;
 
-                    memset(&farm, 0, sizeof(traffic_t));
-                    farm.span = t->span + BENCH_DAY;
-                    farm_flood(&farm, t, farm_keys[k],
-                               farm_floods[f] * capacity, start, way);
-                    farm_play(&z, t, &at_flood, &farm, tags, way,
-                              start + FARM_FLOOD_S + FARM_AFTER_S,
-                              &sums[k][f][a]);
-                    free(farm.r);
+                        memset(&farm, 0, sizeof(traffic_t));
+                        farm.span = t->span + BENCH_DAY;
+                        farm_flood(&farm, t, farm_keys[k],
+                                   farm_floods[f] * capacity, start, way);
+                        farm_play(&z, t, &at_flood, &farm, tags, way,
+                                  start + FARM_FLOOD_S + FARM_AFTER_S,
+                                  &sums[way][k][f][a]);
+                        free(farm.r);
+                    }
                 }
             }
         }
 
-        bench_zone_restore(&z, &before);
+        bench_zone_restore(&z, &base);
     }
 
+    free(base.mem);
     free(before.mem);
     free(aged.mem);
     free(tags);
@@ -247,15 +273,15 @@ main(int argc, char **argv)
     int                bad;
     char               text[64];
     double             fresh, share, x;
-    unsigned           a, k, f;
+    unsigned           a, k, f, floods;
     traffic_t          t;
     farm_way_e         way;
     farm_sum_t        *q;
-    static farm_sum_t  sums[2][3][FARM_AGES];
+    static farm_sums_t  sums[FARM_WAYS];
 
-    bench_state = 1;
+    bench_state = argc > 3 ? strtoull(argv[3], NULL, 10) : 1;
 
-    if (argc > 1) {
+    if (argc > 1 && strcmp(argv[1], "-") != 0) {
         traffic_read(&t, argv[1]);
     } else {
         traffic_make(&t, 6, 1000);
@@ -268,9 +294,12 @@ main(int argc, char **argv)
 
     bad = 0;
 
+    floods = argc > 2 ? (unsigned) atoi(argv[2]) : 4;
+
+    farm_run(&t, ONE_CLASS, ALL_CLASSES, floods, sums);
+    farm_run(&t, NO_CLASS, NO_CLASS, floods, sums);
+
     for (way = 0; way < FARM_WAYS; way++) {
-        memset(sums, 0, sizeof(sums));
-        farm_run(&t, way, argc > 2 ? (unsigned) atoi(argv[2]) : 4, sums);
 
         printf("%-20s", farm_ways[way]);
 
@@ -289,10 +318,10 @@ main(int argc, char **argv)
 
             for (k = 0; k < 2; k++) {
                 for (f = 0; f < 3; f++) {
-                    q = &sums[k][f][0];
+                    q = &sums[way][k][f][0];
                     fresh = 100 * q->throttled / q->honest;
 
-                    q = &sums[k][f][a];
+                    q = &sums[way][k][f][a];
                     share = 100 * q->throttled / q->honest;
                     x = share / fmax(fresh, FARM_LEAST);
                     bad |= a && x > 2;

@@ -30,7 +30,7 @@ static void ngx_http_predictive_outlook_bytes(
 static void ngx_http_predictive_outlook_classes(
     ngx_http_predictive_json_t *json, prd_view_t *view);
 static void ngx_http_predictive_outlook_network(
-    ngx_http_predictive_json_t *json, prd_outlook_t *o);
+    ngx_http_predictive_json_t *json, const prd_outlook_view_t *v);
 static void ngx_http_predictive_outlook_size(ngx_http_predictive_json_t *json,
     prd_outlook_t *o, ngx_uint_t group);
 static void ngx_http_predictive_outlook_covered(
@@ -290,9 +290,11 @@ ngx_http_predictive_outlook_bytes(ngx_http_predictive_json_t *json,
 
 static void
 ngx_http_predictive_outlook_network(ngx_http_predictive_json_t *json,
-    prd_outlook_t *o)
+    const prd_outlook_view_t *v)
 {
-    if (!o->networked) {
+    prd_gru_told_t  told;
+
+    if (prd_outlook_network(v, &told) != PRD_OK) {
         ngx_http_predictive_json_null(json, "network");
         return;
     }
@@ -300,9 +302,9 @@ ngx_http_predictive_outlook_network(ngx_http_predictive_json_t *json,
     ngx_http_predictive_json_open(json, "network", '{');
     ngx_http_predictive_json_uint(json, "bin_seconds",
                                   prd_outlook_span_s[PRD_OUTLOOK_NETWORK]);
-    ngx_http_predictive_json_uint(json, "trained_windows", o->network.trained);
-    ngx_http_predictive_json_float(json, "training_loss", o->network.loss);
-    ngx_http_predictive_json_uint(json, "resets", o->network.resets);
+    ngx_http_predictive_json_uint(json, "trained_windows", told.trained);
+    ngx_http_predictive_json_float(json, "training_loss", told.loss);
+    ngx_http_predictive_json_uint(json, "resets", told.resets);
     ngx_http_predictive_json_close(json, '}');
 }
 
@@ -456,7 +458,7 @@ ngx_http_predictive_outlook_zone(ngx_http_predictive_api_t *api)
 
     ngx_http_predictive_json_close(json, '}');
     ngx_http_predictive_outlook_classes(json, &api->zone->view);
-    ngx_http_predictive_outlook_network(json, o);
+    ngx_http_predictive_outlook_network(json, &api->zone->view.outlook);
     ngx_http_predictive_outlook_size(json, o, PRD_GROUP_NONE);
     ngx_http_predictive_outlook_covered(json, o);
     ngx_http_predictive_outlook_accuracy(json, o);

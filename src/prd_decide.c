@@ -471,7 +471,7 @@ prd_decide_prepare(prd_view_t *view, const prd_policy_t *policy,
     answer->cost = cost;
 
     if (ask->parent && ask->parent != ask->tag && !answer->full
-        && prd_env_trust(env) < PRD_KNOWN_TRUST)
+        && !prd_env_known(env))
     {
         answer->parent_slot = prd_table_find(&view->table, ask->parent);
 

@@ -36,6 +36,9 @@
 #define PRD_MOST           1e13
 #define PRD_LOG_DEPTH      40.0       /* log2: no envelope is greater */
 #define PRD_LOG_RATE       50.0       /* an hour */
+#define PRD_PROVEN_BLOCKS  8.0f       /* speak for half of the spread */
+#define PRD_PROVEN_STEPS   4          /* of `proven`, per log2 */
+#define PRD_PROVEN_MOST    31
 #define PRD_CLIP           2.0        /* demand above clip * b is unknown */
 #define PRD_NEWCOMER_BAND  1.0        /* log2 off the anchor */
 #define PRD_NEWCOMER_DAY   1.0        /* log2 per day the anchor moves */
@@ -460,6 +463,7 @@ prd_learned_hour_end(prd_learned_t *l, uint16_t epoch)
     }
 
     l->counted = 1;
+    prd_learned_prove(l);
 
     if (l->hours < UINT16_MAX) {
         l->hours++;
@@ -707,14 +711,54 @@ prd_learned_forecast(const prd_learned_t *l, const prd_pooled_t *p,
 }
 
 
-uint32_t
-prd_learned_trust(const prd_learned_t *l, const prd_pooled_t *p)
+/*
+ * The depth as far as the client's own blocks speak for it, n / (n + 8) of
+ * the way from its mean: what is above that is the spread of a prior, or of
+ * everybody.
+ */
+
+void
+prd_learned_prove(prd_learned_t *l)
 {
-    uint32_t  w;
+    float  log, n;
 
-    (void) p;
+    n = l->blocks;
+    log = log2f(prd_learned_sane(l->depth));
+    log = l->mu + (log - l->mu) * n / (n + PRD_PROVEN_BLOCKS);
+    log = (log2f(prd_learned_sane(l->cap_depth)) - log) * PRD_PROVEN_STEPS;
 
-    w = (uint32_t) l->hours * PRD_TRUSTS / ((uint32_t) l->hours + 8);
+    /* written so that NaN is 0 */
 
-    return prd_min(w, PRD_TRUSTS - 1);
+    l->proven = log > 0 ? (unsigned) prd_min(log + 0.5f, PRD_PROVEN_MOST)
+                          & PRD_PROVEN_MOST
+                        : 0;
+}
+
+
+uint32_t
+prd_learned_trust(const prd_learned_t *l, float peak)
+{
+    float     proven;
+    uint32_t  trust;
+
+    if (l->hours == 0) {
+        return 0;
+    }
+
+    trust = (uint32_t) l->hours * PRD_TRUSTS / ((uint32_t) l->hours + 8);
+    trust = prd_min(trust, PRD_TRUSTS - 1);
+
+    proven = l->cap_depth
+             * exp2f(-(float) l->proven / PRD_PROVEN_STEPS);
+
+    if (peak > proven) {
+        trust = peak < 2 * proven
+                ? (uint32_t) ((float) trust * (2 - peak / proven)) : 0;
+    }
+
+    if (l->hours < PRD_KNOWN_HOURS) {
+        return prd_max(trust & ~1u, 2);
+    }
+
+    return trust < PRD_KNOWN_TRUST ? trust | 1 : trust;
 }

@@ -45,6 +45,21 @@
      | (uint64_t) (rate) << 21 | (uint64_t) (depth))
 
 
+/* a client is known from its second closed active hour on */
+#define PRD_KNOWN_HOURS    2
+
+/*
+ * Told by the envelope, which is published in one word with the slot's
+ * generation: a stranger never inherits it.  Trust of so many hours says it,
+ * and, where trust is less for the moment, its lowest bit.
+ */
+#define PRD_KNOWN_TRUST                                                       \
+    (PRD_KNOWN_HOURS * PRD_TRUSTS / (PRD_KNOWN_HOURS + 8))
+
+#define prd_env_known(w)                                                      \
+    (prd_env_trust(w) >= PRD_KNOWN_TRUST || (prd_env_trust(w) & 1))
+
+
 static inline uint64_t
 prd_env_decode(uint32_t code)
 {
@@ -115,6 +130,8 @@ typedef struct {
     uint8_t   counted:1;              /* hours has the open count's */
     uint8_t   limited:1;              /* refused beyond it in count's hour */
     uint8_t   held:1;                 /* wanted more than the baseline */
+    uint8_t   proven:5;               /* trusted up to: log2 of cap_depth */
+                                      /* over it; 4 is 1 */
     uint8_t   run;                    /* short bins active in a row, */
                                       /* saturates */
 } prd_learned_t;
@@ -183,8 +200,9 @@ int prd_learned_block(prd_learned_t *l, prd_pooled_t *p,
 
 /*
  * An hour has ended: it counts for trust at once, if anything was admitted in
- * it.  What it says of the client's need waits until the client comes back
- * (prd_learned_hour), or every passer-by would vote.  PRD_DECLINED: nothing.
+ * it, and the depth of now is what is trusted.  What it says of the client's
+ * need waits until the client comes back (prd_learned_hour), or every
+ * passer-by would vote.  PRD_DECLINED: nothing.
  */
 prd_rc_t prd_learned_hour_end(prd_learned_t *l, uint16_t epoch);
 
@@ -218,8 +236,21 @@ unsigned prd_learned_outlook(const prd_learned_t *l,
 double prd_learned_forecast(const prd_learned_t *l, const prd_pooled_t *p,
     const prd_envelope_terms_t *t, double now_s);
 
-/* Trust index 0..63 from closed active hours. */
-uint32_t prd_learned_trust(const prd_learned_t *l, const prd_pooled_t *p);
+/*
+ * Trust index 0..63 from closed active hours, of a client that wanted up to
+ * `peak` (tokens) in the last block, 0: it was idle.  It is for what the
+ * client has done in the hours that earned it: in full up to the depth that it
+ * had when the last one ended, falling to nothing at twice that.  An odd
+ * number, or PRD_KNOWN_TRUST and more: the client is known; above 0: it has
+ * an hour.
+ */
+uint32_t prd_learned_trust(const prd_learned_t *l, float peak);
+
+/*
+ * The depth of now is what is trusted, whatever was before: of a record from
+ * elsewhere that does not tell.
+ */
+void prd_learned_prove(prd_learned_t *l);
 
 unsigned prd_age(unsigned n);
 

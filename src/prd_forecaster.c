@@ -308,9 +308,11 @@ prd_forecaster_hold_to(prd_learned_t *l, const prd_view_t *view,
 }
 
 
-void
-prd_forecaster_publish(prd_view_t *view, const prd_policy_t *policy,
-    uint32_t slot)
+/* `peak`: what was wanted in the block that is over */
+
+static void
+prd_forecaster_publish_after(prd_view_t *view, const prd_policy_t *policy,
+    uint32_t slot, float peak)
 {
     double          unit, rate;
     uint64_t        env, next;
@@ -332,7 +334,7 @@ prd_forecaster_publish(prd_view_t *view, const prd_policy_t *policy,
         return;                       /* the slot has a new client */
     }
 
-    next = prd_env(l->generation, prd_learned_trust(l, &view->zone->pooled),
+    next = prd_env(l->generation, prd_learned_trust(l, peak),
                    prd_env_encode((uint64_t) prd_min(rate, 1e18)),
                    prd_max(prd_env_encode((uint64_t) prd_min(l->depth * unit,
                                                              4e9)), 1));
@@ -340,6 +342,14 @@ prd_forecaster_publish(prd_view_t *view, const prd_policy_t *policy,
     if (atomic_compare_exchange_strong(&e->envelope, &env, next)) {
         atomic_store_explicit(&e->hours, l->hours, memory_order_relaxed);
     }
+}
+
+
+void
+prd_forecaster_publish(prd_view_t *view, const prd_policy_t *policy,
+    uint32_t slot)
+{
+    prd_forecaster_publish_after(view, policy, slot, 0);
 }
 
 
@@ -892,7 +902,7 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
             prd_outlook_miss(&view->outlook, &miss);
         }
 
-        prd_forecaster_publish(view, policy, slot);
+        prd_forecaster_publish_after(view, policy, slot, (float) peak);
 
         if (f->changed) {
             f->changed(f->changed_data, slot);

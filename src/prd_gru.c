@@ -25,6 +25,15 @@
 #include "prd_gru.h"
 
 
+/* What others may be reading; the thread that writes it reads it plainly. */
+#define gru_relaxed(field, value)                                             \
+    do {                                                                      \
+        __typeof__(field)  value_ = (value);                                  \
+                                                                              \
+        __atomic_store(&(field), &value_, __ATOMIC_RELAXED);                  \
+    } while (0)
+
+
 #define H  PRD_GRU_HIDDEN
 #define I  PRD_GRU_INPUTS
 #define O  PRD_GRU_OUTPUTS
@@ -410,13 +419,13 @@ gru_pack_h(prd_gru_client_t *c, const float h[H])
 static void
 gru_begin(prd_gru_t *g)
 {
-    float     scale;
+    float     scale, w[PRD_GRU_PARAMS];
     size_t    i, k;
     uint64_t  random;
 
     random = g->seed + g->resets;
 
-    memset(g->w, 0, sizeof(g->w));
+    memset(w, 0, sizeof(w));
     memset(g->m, 0, sizeof(g->m));
     memset(g->v, 0, sizeof(g->v));
     memset(g->grad, 0, sizeof(g->grad));
@@ -426,23 +435,27 @@ gru_begin(prd_gru_t *g)
     scale = 1 / sqrtf(I + H);
 
     for (i = 0; i < OUT_X; i++) {
-        g->w[i] = (2 * gru_random(&random) - 1) * scale;
+        w[i] = (2 * gru_random(&random) - 1) * scale;
     }
 
     for (i = OUT_H; i < PRD_GRU_PARAMS; i++) {
-        g->w[i] = (2 * gru_random(&random) - 1) * scale / 4;
+        w[i] = (2 * gru_random(&random) - 1) * scale / 4;
     }
 
     for (k = 0; k < O; k += Q) {
-        g->w[OUT_X + 1 * O + k] = k ? 0.1f : 0.3f;      /* last */
-        g->w[OUT_X + 2 * O + k] = k ? 0.4f : 0.4f;      /* fast */
-        g->w[OUT_X + 0 * O + k + 2] = -1;
+        w[OUT_X + 1 * O + k] = k ? 0.1f : 0.3f;         /* last */
+        w[OUT_X + 2 * O + k] = k ? 0.4f : 0.4f;         /* fast */
+        w[OUT_X + 0 * O + k + 2] = -1;
     }
 
     /* memory to begin with: gates of update mostly shut */
 
     for (k = 0; k < H; k++) {
-        g->w[GATE_X + H + k] -= 1;
+        w[GATE_X + H + k] -= 1;
+    }
+
+    for (i = 0; i < PRD_GRU_PARAMS; i++) {
+        gru_relaxed(g->w[i], w[i]);
     }
 }
 
@@ -778,6 +791,36 @@ prd_gru_forecast(const prd_gru_t *g, const prd_gru_client_t *c,
 }
 
 
+void
+prd_gru_copy(prd_gru_t *copy, const prd_gru_t *g)
+{
+    size_t  i;
+
+    for (i = 0; i < PRD_GRU_PARAMS; i++) {
+        __atomic_load(&g->w[i], &copy->w[i], __ATOMIC_RELAXED);
+    }
+
+    copy->offset_s = __atomic_load_n(&g->offset_s, __ATOMIC_RELAXED);
+    copy->whole = g->whole;
+}
+
+
+void
+prd_gru_tell(prd_gru_told_t *told, const prd_gru_t *g)
+{
+    told->trained = __atomic_load_n(&g->trained, __ATOMIC_RELAXED);
+    told->resets = __atomic_load_n(&g->resets, __ATOMIC_RELAXED);
+    __atomic_load(&g->loss, &told->loss, __ATOMIC_RELAXED);
+}
+
+
+void
+prd_gru_offset(prd_gru_t *g, int32_t offset_s)
+{
+    gru_relaxed(g->offset_s, offset_s);
+}
+
+
 /* The loss of a window, its tape written; n: the targets that it had. */
 
 static double
@@ -971,8 +1014,8 @@ gru_descend(prd_gru_t *g, uint32_t n)
         g->v[i] += (1 - GRU_BETA_V) * (d * d - g->v[i]);
 
         d = g->m[i] * fix_m / (sqrtf(g->v[i] * fix_v) + 1e-8f);
-        g->w[i] = gru_clamp(g->w[i] - rate * gru_clamp(d, -1, 1),
-                            -PRD_GRU_PARAM_MAX, PRD_GRU_PARAM_MAX);
+        gru_relaxed(g->w[i], gru_clamp(g->w[i] - rate * gru_clamp(d, -1, 1),
+                                       -PRD_GRU_PARAM_MAX, PRD_GRU_PARAM_MAX));
     }
 }
 
@@ -1008,7 +1051,7 @@ prd_gru_train(prd_gru_t *g, uint32_t budget)
         || !gru_finite(g->m, PRD_GRU_PARAMS)
         || !gru_finite(g->v, PRD_GRU_PARAMS))
     {
-        g->resets++;
+        gru_relaxed(g->resets, g->resets + 1);
         gru_begin(g);
     }
 
@@ -1032,9 +1075,10 @@ prd_gru_train(prd_gru_t *g, uint32_t budget)
 
         gru_backward(g->w, g->grad, g->tape, win->len);
 
-        g->loss += (loss / n - g->loss)
-                   * fmax(0.001, 1 / ((double) g->trained + 1));
-        g->trained++;
+        loss = (loss / n - g->loss)
+               * fmax(0.001, 1 / ((double) g->trained + 1));
+        gru_relaxed(g->loss, g->loss + loss);
+        gru_relaxed(g->trained, g->trained + 1);
         targets += n;
         done++;
 

@@ -145,6 +145,15 @@ typedef struct {
 } prd_gru_t;
 
 
+/* For show. */
+
+typedef struct {
+    uint64_t          trained;
+    uint64_t          resets;
+    double            loss;
+} prd_gru_told_t;
+
+
 /*
  * Begins a network; the seed gives the first weights and what is sampled.
  * offset_s is 0 then and whole is 1: the caller may set both at any time.
@@ -188,6 +197,16 @@ prd_rc_t prd_gru_add(prd_gru_t *g, prd_gru_client_t *c, uint32_t bin_s,
  */
 prd_rc_t prd_gru_forecast(const prd_gru_t *g, const prd_gru_client_t *c,
     uint32_t bin_s, float q[PRD_GRU_HORIZONS][PRD_GRU_QUANTILES]);
+
+/*
+ * What others may read while one thread adds and trains: the copy is for
+ * prd_gru_forecast() alone, its weights may be of two steps.
+ */
+void prd_gru_copy(prd_gru_t *copy, const prd_gru_t *g);
+void prd_gru_tell(prd_gru_told_t *told, const prd_gru_t *g);
+
+/* The caller's offset_s, with others reading. */
+void prd_gru_offset(prd_gru_t *g, int32_t offset_s);
 
 /*
  * Trains on `budget` windows at most, once a round, and says on how many: 0

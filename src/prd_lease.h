@@ -88,6 +88,8 @@ typedef enum {
 #define PRD_LEASE_F_ASK   1
 #define PRD_LEASE_F_WANT  2
 #define PRD_LEASE_F_LOAD  4            /* send the profile */
+#define PRD_LEASE_F_AGAIN 8            /* of ASK: wanted and refused before, */
+                                       /* it is in the demand already */
 
 typedef struct {
     uint8_t   key;

@@ -242,6 +242,11 @@ prd_lease_ask(prd_view_t *view, const prd_policy_t *policy,
     prd_lease_fill(view, &due, answer->cost, ask->now_ms, req);
 
     req->flags = PRD_LEASE_F_ASK;
+
+    if (answer->again & key) {
+        req->flags |= PRD_LEASE_F_AGAIN;
+    }
+
     req->cost = answer->cost;
 
     if (answer->mode == PRD_LEASE_LEASE && answer->cost) {

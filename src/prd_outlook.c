@@ -45,7 +45,8 @@ static const uint32_t  prd_outlook_late[PRD_TRACK_CLASSES] = PRD_OUTLOOK_LATE;
 _Static_assert(PRD_OUTLOOK_WORDS % 8 == 0 && sizeof(prd_miss_t) % 8 == 0
                && sizeof(prd_outlook_track_t) % 8 == 0
                && offsetof(prd_outlook_track_t, track) % 8 == 0
-               && sizeof(prd_track_t) % 8 == 0, "copied by words");
+               && sizeof(prd_track_t) % 8 == 0
+               && sizeof(prd_gru_client_t) % 8 == 0, "copied by words");
 _Static_assert(offsetof(prd_tracked_t, tag) == 2 * sizeof(uint32_t),
                "seq and slot come first");
 
@@ -62,6 +63,10 @@ prd_outlook_tracks(uint32_t slots)
 {
     return prd_max(slots / PRD_OUTLOOK_TRACKS, PRD_OUTLOOK_LEAST / 2);
 }
+
+
+/* The network's of a client that it does not know. */
+static const prd_gru_client_t  prd_outlook_unseen;
 
 
 static size_t
@@ -441,36 +446,38 @@ prd_outlook_earn(prd_outlook_view_t *v, prd_outlook_work_t *w,
     prd_track_init(&fresh.track);
     fresh.owner = mine;
     prd_words_write(t, &fresh, sizeof(prd_outlook_track_t));
-    memset(&v->cell[t - v->track], 0, sizeof(prd_gru_client_t));
+    prd_words_write(&v->cell[t - v->track], &prd_outlook_unseen,
+                    sizeof(prd_gru_client_t));
     made->track = (uint32_t) (t - v->track) + 1;
 
     return t;
 }
 
 
-/* What the network says after a bin, if it is on and knows that one. */
+/* What a network says of a client after a bin, if it knows that one. */
 
 static unsigned
-prd_outlook_network(const prd_outlook_view_t *v, const prd_outlook_track_t *t,
-    unsigned k, uint32_t bin, prd_track_extra_t *extra)
+prd_outlook_ask(const prd_gru_t *network, const prd_gru_client_t *cell,
+    uint32_t bin, prd_track_extra_t *extra)
 {
-    prd_outlook_t     *o;
-    prd_gru_client_t   cell;
-
-    o = v->outlook;
-
-    if (k != PRD_OUTLOOK_NETWORK || !o->networked) {
-        return 0;
-    }
-
-    /* for show it is read while the thread writes: any bytes give numbers */
-
-    memcpy(&cell, &v->cell[t - v->track], sizeof(prd_gru_client_t));
-
-    return cell.version && cell.bin == bin
-           && prd_gru_forecast(&o->network, &cell, prd_outlook_span_s[k],
+    return cell->version && cell->bin == bin
+           && prd_gru_forecast(network, cell,
+                               prd_outlook_span_s[PRD_OUTLOOK_NETWORK],
                                extra->q)
               == PRD_OK;
+}
+
+
+/* The same for who trains it, if it is on. */
+
+static unsigned
+prd_outlook_expert(const prd_outlook_view_t *v, const prd_outlook_track_t *t,
+    unsigned k, uint32_t bin, prd_track_extra_t *extra)
+{
+    return k == PRD_OUTLOOK_NETWORK && v->outlook->networked
+           ? prd_outlook_ask(&v->outlook->network, &v->cell[t - v->track], bin,
+                             extra)
+           : 0;
 }
 
 
@@ -478,10 +485,40 @@ unsigned
 prd_outlook_extra(const prd_outlook_view_t *v, const prd_tracked_t *c,
     uint32_t bin, prd_track_extra_t *extra)
 {
-    return c->track && c->track <= v->tracks
-           ? prd_outlook_network(v, &v->track[c->track - 1],
-                                 PRD_OUTLOOK_NETWORK, bin, extra)
-           : 0;
+    prd_gru_t         network;
+    prd_outlook_t    *o;
+    prd_gru_client_t  cell;
+
+    o = v->outlook;
+
+    if (!c->track || c->track > v->tracks
+        || !__atomic_load_n(&o->networked, __ATOMIC_ACQUIRE))
+    {
+        return 0;
+    }
+
+    /*
+     * Of its 91 kB only the weights.  They, and the client's state, change
+     * meanwhile: any bytes of them give numbers.
+     */
+
+    prd_gru_copy(&network, &o->network);
+    prd_words_read(&cell, &v->cell[c->track - 1], sizeof(prd_gru_client_t));
+
+    return prd_outlook_ask(&network, &cell, bin, extra);
+}
+
+
+prd_rc_t
+prd_outlook_network(const prd_outlook_view_t *v, prd_gru_told_t *told)
+{
+    if (!__atomic_load_n(&v->outlook->networked, __ATOMIC_ACQUIRE)) {
+        return PRD_DECLINED;
+    }
+
+    prd_gru_tell(told, &v->outlook->network);
+
+    return PRD_OK;
 }
 
 
@@ -493,18 +530,21 @@ prd_outlook_over(prd_outlook_view_t *v, const prd_outlook_track_t *t,
 {
     unsigned            extras;
     prd_outlook_t      *o;
+    prd_gru_client_t    cell;
     prd_track_extra_t   extra;
 
     o = v->outlook;
-    extras = prd_outlook_network(v, t, k, bin - 1, &extra);
+    extras = prd_outlook_expert(v, t, k, bin - 1, &extra);
 
     (void) prd_track_close(track, &o->tracks, k, bin, y, vote,
                            extras ? &extra : NULL, extras);
 
     if (o->networked && k == PRD_OUTLOOK_NETWORK) {
-        (void) prd_gru_add(&o->network, &v->cell[t - v->track],
-                           prd_outlook_span_s[k], bin, (double) y,
-                           (double) vote);
+        cell = v->cell[t - v->track];
+        (void) prd_gru_add(&o->network, &cell, prd_outlook_span_s[k], bin,
+                           (double) y, (double) vote);
+        prd_words_write(&v->cell[t - v->track], &cell,
+                        sizeof(prd_gru_client_t));
     }
 }
 
@@ -558,7 +598,7 @@ prd_outlook_expect(prd_outlook_view_t *v, const prd_outlook_track_t *t,
     prd_track_extra_t  extra;
 
     k = prd_outlook_class(horizon_s);
-    extras = prd_outlook_network(v, t, k, track->bins[k].bin, &extra);
+    extras = prd_outlook_expert(v, t, k, track->bins[k].bin, &extra);
 
     return prd_track_forecast(track, &v->outlook->tracks, k, 0,
                               extras ? &extra : NULL, extras, q)
@@ -1072,7 +1112,7 @@ static void
 prd_outlook_switch(prd_outlook_t *o, prd_outlook_work_t *w)
 {
     if (!w->network) {
-        o->networked = 0;
+        prd_outlook_set(o->networked, 0);
         w->trains = 0;
         return;
     }
@@ -1081,13 +1121,13 @@ prd_outlook_switch(prd_outlook_t *o, prd_outlook_work_t *w)
         w->trains = 1;
 
         if (prd_gru_check(&o->network, sizeof(prd_gru_t)) != PRD_OK) {
-            o->networked = 0;
+            prd_outlook_set(o->networked, 0);
             prd_gru_init(&o->network, PRD_OUTLOOK_SEED);
         }
     }
 
-    o->network.offset_s = w->offset_s;
-    o->networked = 1;
+    prd_gru_offset(&o->network, w->offset_s);
+    __atomic_store_n(&o->networked, 1, __ATOMIC_RELEASE);
 }
 
 
@@ -1551,7 +1591,8 @@ prd_outlook_give_track(prd_outlook_view_t *v, const prd_outlook_track_t *t,
     prd_outlook_begin(c);
 
     prd_words_write(mine, &made, sizeof(prd_outlook_track_t));
-    memset(&v->cell[mine - v->track], 0, sizeof(prd_gru_client_t));
+    prd_words_write(&v->cell[mine - v->track], &prd_outlook_unseen,
+                    sizeof(prd_gru_client_t));
     prd_outlook_set(c->track, (uint32_t) (mine - v->track) + 1);
     prd_outlook_float(&c->ahead, made.ahead);
 

@@ -363,6 +363,10 @@ prd_rc_t prd_outlook_copy(const prd_outlook_view_t *v, uint32_t i,
 unsigned prd_outlook_extra(const prd_outlook_view_t *v,
     const prd_tracked_t *c, uint32_t bin, prd_track_extra_t *extra);
 
+/* What it was trained on; PRD_DECLINED: it is off. */
+prd_rc_t prd_outlook_network(const prd_outlook_view_t *v,
+    prd_gru_told_t *told);
+
 /*
  * Its track, with what is over but not yet closed closed in the copy;
  * PRD_DECLINED: it has none.

@@ -287,6 +287,7 @@ prd_pack_get(const uint8_t *buf, size_t len, prd_learned_t *l, double *hold,
     r.hours = prd_unpack16(&p);
     r.run = *p++;
     r.counted = r.hours && (*p & PRD_PACK_COUNTED);
+    prd_learned_prove(&r);
 
     *l = r;
 

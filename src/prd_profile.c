@@ -33,6 +33,8 @@
 #define PRD_PROFILE_COUNTED  0x01
 #define PRD_PROFILE_LIMITED  0x02
 #define PRD_PROFILE_HELD     0x04
+#define PRD_PROFILE_PROVES   0x08           /* files of before do not tell */
+#define PRD_PROFILE_PROVEN   8              /* bits from here on */
 
 #define PRD_PROFILE_DAY_S    86400.0
 #define PRD_PROFILE_WEEK_MS  (7 * 86400000u)
@@ -619,7 +621,9 @@ prd_profile_put_record(uint8_t **p, const prd_record_t *r,
     prd_pack16(p, l->blocks);
     prd_pack16(p, l->hours);
     prd_pack16(p, l->counted | (l->limited ? PRD_PROFILE_LIMITED : 0)
-                  | (l->held ? PRD_PROFILE_HELD : 0));
+                  | (l->held ? PRD_PROFILE_HELD : 0)
+                  | PRD_PROFILE_PROVES
+                  | (uint32_t) l->proven << PRD_PROFILE_PROVEN);
     prd_pack16(p, 0);
 }
 
@@ -708,6 +712,7 @@ prd_profile_get_record(const uint8_t **p, prd_record_t *r,
     l->counted = (flags & PRD_PROFILE_COUNTED) != 0;
     l->limited = (flags & PRD_PROFILE_LIMITED) != 0;
     l->held = (flags & PRD_PROFILE_HELD) != 0;
+    l->proven = flags >> PRD_PROFILE_PROVEN & 31;
     (void) prd_unpack16(p);
 
     if (r->tag == PRD_TAG_FREE || prd_tag_is_claim(r->tag)) {
@@ -718,7 +723,15 @@ prd_profile_get_record(const uint8_t **p, prd_record_t *r,
         return PRD_DECLINED;
     }
 
-    return prd_profile_sane(l) ? PRD_OK : PRD_ECORRUPT;
+    if (!prd_profile_sane(l)) {
+        return PRD_ECORRUPT;
+    }
+
+    if (!(flags & PRD_PROFILE_PROVES)) {
+        prd_learned_prove(l);
+    }
+
+    return PRD_OK;
 }
 
 

@@ -281,7 +281,7 @@ prd_table_victim(const prd_table_t *t, uint64_t tag, uint32_t *first,
                                             memory_order_relaxed)), now_ms);
             idle = prd_min(idle, seen);
 
-            if (prd_env_trust(env) >= PRD_KNOWN_TRUST) {
+            if (prd_env_known(env)) {
                 rank = idle > PRD_KNOWN_IDLE ? 1 : 0;
 
             } else if (prd_word_level(state) == 0

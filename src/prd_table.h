@@ -38,16 +38,6 @@
                                        /* entries, or an eighth of the table */
 #define PRD_NO_SLOT        UINT32_MAX
 
-/* a client is known from its second closed active hour on */
-#define PRD_KNOWN_HOURS    2
-
-/*
- * Told by the envelope's trust, which is published in one word with the
- * slot's generation: a stranger never inherits it.
- */
-#define PRD_KNOWN_TRUST                                                       \
-    (PRD_KNOWN_HOURS * PRD_TRUSTS / (PRD_KNOWN_HOURS + 8))
-
 /* tags: 0 free; 0xffff in the top 16 bits a claim; anything else a client */
 
 #define PRD_TAG_FREE       0ull

@@ -35,7 +35,8 @@ ok(!ref $sha, 'the script is one') or diag($$sha);
 
 # An entry, a value and a reply: what src/prd_lease.h and prd_script.h say.
 
-use constant { ASK => 1, WANT => 2, LOAD => 4, TOP => 4294967295 };
+use constant { ASK => 1, WANT => 2, LOAD => 4, AGAIN => 8,
+               TOP => 4294967295 };
 
 my @numbers = qw(cost want returned debt most free debt_most quantum admitted
                  refused_cost refused peak backlog backlog_most);
@@ -141,7 +142,7 @@ sub model {
     my ($admits, $refuses) = ($e->{admitted}, $e->{refused});
 
     if ($e->{flags} & ASK) {
-        $offered += $e->{cost};
+        $offered += $e->{cost} if !($e->{flags} & AGAIN);
 
         if ($v->{level} + $e->{cost} <= $e->{most} + 0.001) {
             $v->{level} = max($v->{level}, min($v->{level} + $e->{cost},
@@ -150,7 +151,7 @@ sub model {
 
         } else {
             $status = 1;
-            $refuses++;
+            $refuses++ if !($e->{flags} & AGAIN);
         }
     }
 
@@ -188,7 +189,7 @@ for my $round (1 .. 300) {
     my $nodes = 1 + int rand 4;
     my @entries = map {
         entry(key => int rand @keys,
-              flags => int rand 4,
+              flags => int(rand 4) | AGAIN * int rand 2,
               cost => int rand 3000,
               want => int(rand 6) * 1000,
               returned => rand() < 0.3 ? int rand 3000 : 0,
@@ -367,10 +368,15 @@ ok($admitted > 100 && $asked - $admitted > 100 && $granted > 50,
     one([$key], header(), entry(flags => ASK, cost => 1, drain => 1e-9));
     $about->(86_460_000, 'in years: a day and a minute');
 
-    redis('SET', $key, value(profile => 'p' x 46, envelope => 11 << 42 | 1,
+    redis('SET', $key, value(profile => 'p' x 46, envelope => 10 << 42 | 1,
                              version => 1));
     one([$key], header(), entry());
     $about->(3_600_000, 'learned of, not known yet: an hour');
+
+    redis('SET', $key, value(profile => 'p' x 46, envelope => 1 << 42 | 1,
+                             version => 1));
+    one([$key], header(), entry());
+    $about->(1_209_600_000, 'known, though trusted less now: two weeks');
 
     redis('SET', $key, value(profile => 'p' x 46, envelope => 12 << 42 | 1,
                              version => 1));

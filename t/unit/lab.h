@@ -262,7 +262,7 @@ lab_learn(prd_view_t *view, uint32_t slot, double rate, double depth,
 
     atomic_store(&e->envelope,
         prd_env(prd_env_generation(env),
-                prd_learned_trust(l, &view->zone->pooled),
+                prd_learned_trust(l, 0),
                 prd_env_encode((uint64_t) (rate * 1e9)),
                 prd_env_encode((uint64_t) (depth * view->table.unit))));
     atomic_store(&e->hours, hours);

@@ -61,7 +61,7 @@ lease_store(lease_value_t *v, uint32_t nodes, const prd_lease_request_t *req,
     offered = admits + req->refused_cost;
 
     if (req->flags & PRD_LEASE_F_ASK) {
-        offered += req->cost;
+        offered += req->flags & PRD_LEASE_F_AGAIN ? 0 : req->cost;
 
         if (v->level + req->cost <= req->most + 0.001
             || req->most == UINT32_MAX)
@@ -72,7 +72,7 @@ lease_store(lease_value_t *v, uint32_t nodes, const prd_lease_request_t *req,
 
         } else {
             reply->status = PRD_LEASE_REFUSED;
-            refuses++;
+            refuses += !(req->flags & PRD_LEASE_F_AGAIN);
         }
     }
 

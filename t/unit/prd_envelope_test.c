@@ -65,6 +65,106 @@ codes(void)
 }
 
 
+/* Trust is for what was done in the hours that earned it. */
+
+static void
+proven(void)
+{
+    unsigned       i, wrong;
+    prd_pooled_t   p;
+    prd_learned_t  l;
+
+    prd_pooled_init(&p, &cold);
+    prd_pooled_newcomer(&p, &cold, (double) LAB_S);
+    prd_learned_init(&l, &p, 1, (double) LAB_S);
+
+    l.mu = 3;
+    l.blocks = 8;
+    l.depth = 128;
+    l.cap_depth = 256;
+    l.hours = 24;
+    prd_learned_prove(&l);
+
+    /* half way from 2^3 to 2^7 */
+
+    is_int(prd_learned_trust(&l, 32), 48, "in full up to the proven depth");
+    is_int(prd_learned_trust(&l, 40), 36, "then less");
+    is_int(prd_learned_trust(&l, 63), 1, "nearly none");
+    is_int(prd_learned_trust(&l, 64), 1, "none from twice that on");
+    is_int(prd_learned_trust(&l, 1e30f), 1, "and so on");
+
+    l.depth = 256;
+    is_int(prd_learned_trust(&l, 64), 1, "whatever the depth has become");
+    prd_learned_prove(&l);
+    is_int(prd_learned_trust(&l, 45), 48, "until it is proven, too");
+
+    l.blocks = UINT16_MAX;
+    prd_learned_prove(&l);
+    is_int(prd_learned_trust(&l, 256), 48, "after many blocks all of it");
+
+    l.depth = 1e-3f;
+    l.mu = -10;
+    prd_learned_prove(&l);
+    ok(prd_learned_trust(&l, 1.1f) > 1 && prd_learned_trust(&l, 2.4f) == 1,
+       "at least a 200th of the cap");
+
+    l.depth = 256;
+
+    for (i = wrong = 0; i < 5; i++) {
+        l.mu = i == 0 ? NAN : i == 1 ? INFINITY : i == 2 ? -INFINITY : 0;
+        l.cap_depth = i == 3 ? NAN : i == 4 ? 0 : 256;
+        prd_learned_prove(&l);
+        wrong += prd_learned_trust(&l, 0) != 48;
+        wrong += prd_learned_trust(&l, 1000) > 48;
+        wrong += prd_learned_trust(&l, NAN) > 48;
+    }
+
+    is_int(wrong, 0, "odd numbers give some trust or none");
+
+    /* with no trust for the moment a client is still known, or has an hour */
+
+    l.cap_depth = 256;
+    l.mu = 0;
+
+    for (i = wrong = 0; i <= UINT16_MAX; i++) {
+        uint64_t  env;
+
+        l.hours = (uint16_t) i;
+        env = prd_env(7, prd_learned_trust(&l, 1e6f), 1, 1);
+        wrong += !!prd_env_known(env) != (i >= 2);
+        wrong += (prd_env_trust(env) > 0) != (i > 0);
+        wrong += prd_env_trust(env) > 2;
+
+        env = prd_env(7, prd_learned_trust(&l, 1), 1, 1);
+        wrong += !!prd_env_known(env) != (i >= 2);
+        wrong += (prd_env_trust(env) > 0) != (i > 0);
+    }
+
+    is_int(wrong, 0, "who is known stays known");
+
+    /* the end of an hour proves its depth, blocks do not */
+
+    prd_learned_init(&l, &p, 1, 3600.0 * 1000);
+    l.mu = 0;
+    l.sigma = 0.3f;
+    l.blocks = 100;
+    l.hours = 8;
+    l.depth = 2;
+    l.cap_depth = 64;
+    prd_learned_prove(&l);
+    wrong = l.proven;
+
+    for (i = 0; i < 100; i++) {
+        prd_learned_block(&l, &p, &cold, 50, 0, 3600.0 * 1000 + 10 * i);
+    }
+
+    ok(l.depth > 40 && l.proven == wrong, "blocks prove nothing");
+    l.count = 5;
+    (void) prd_learned_hour_end(&l, 1001);
+    ok(l.proven < wrong, "the end of their hour does");
+}
+
+
 static void
 small_things(void)
 {
@@ -93,11 +193,13 @@ small_things(void)
     ok(p.newcomer_b >= 2 && isfinite(p.newcomer_b) && p.newcomer_r > 0,
        "which is something from the start");
 
-    is_int(prd_learned_trust(&l, &p), 0, "no trust at first");
+    is_int(prd_learned_trust(&l, 0), 0, "no trust at first");
+    l.hours = 1;
+    is_int(prd_learned_trust(&l, 0), 6, "little after an hour");
 
-    for (i = wrong = 0; i <= UINT16_MAX; i++) {
+    for (i = 2, wrong = 0; i <= UINT16_MAX; i++) {
         l.hours = (uint16_t) i;
-        wrong += prd_learned_trust(&l, &p)
+        wrong += prd_learned_trust(&l, 0)
                  != prd_min(63, (unsigned) (64.0 * i / (i + 8.0)));
     }
 
@@ -908,6 +1010,7 @@ main(void)
 {
     codes();
     small_things();
+    proven();
 
     coverage(LOGNORMAL, "lognormal");
     coverage(HEAVY, "heavy-tailed");

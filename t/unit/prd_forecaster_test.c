@@ -672,6 +672,65 @@ surge_back(void)
 }
 
 
+/*
+ * An aged key that floods: it is known by its hours, but what it is trusted
+ * with is what it did in them, whatever its depth becomes meanwhile.
+ */
+
+static void
+aged(void)
+{
+    uint32_t  i, n, trust, known, depth;
+    uint64_t  env;
+
+    begin("capacity=1000r/s warmup=0", 100);
+    after(1);
+
+    for (i = 0; i < 10; i++) {
+        request(42, 0, 0);
+        after(10);
+        after(3590);
+    }
+
+    env = atomic_load(&entry(42)->envelope);
+    is_int(learned(42)->hours, 10, "ten hours");
+    is_int(prd_env_trust(env), 35, "earned trust");
+    depth = prd_env_decode(prd_env_depth_code(env));
+
+    trust = known = 0;
+
+    for (i = 0; i < 200; i++) {
+        for (n = 0; n < 4; n++) {
+            request(42, 0, 0);
+        }
+
+        after(1);
+
+        if (i >= 100) {
+            env = atomic_load(&entry(42)->envelope);
+            trust = prd_max(trust, prd_env_trust(env));
+            known += prd_env_known(env) != 0;
+        }
+    }
+
+    is_int(trust, 1, "a flood has none of it");
+    is_int(known, 100, "of a client that is known all the time");
+    ok(prd_env_decode(prd_env_depth_code(env)) > depth,
+       "though its depth has grown: %u to %u", depth,
+       (unsigned) prd_env_decode(prd_env_depth_code(env)));
+
+    /* nor does its limit count as a stranger's */
+
+    ok(learned(42)->hours == 10 && atomic_load(&entry(42)->hours) == 10,
+       "and its hours stay");
+
+    after(3600);
+    is_int(prd_env_trust(atomic_load(&entry(42)->envelope)), 37,
+           "it comes back with the end of the hour");
+    end();
+}
+
+
 static void
 reuse(void)
 {
@@ -1189,6 +1248,62 @@ batches(const char *words, unsigned minutes, const char *name)
 }
 
 
+/*
+ * The baseline is a variable: what it was says nothing of the client, so no
+ * client is held to it.  But refusals teach no less there either: who did its
+ * work all through the hour, and now in bursts that are refused, keeps its
+ * rate.
+ */
+
+static void
+varied(void)
+{
+    unsigned       hour, bin, i, n, refused, lower;
+    float          was;
+    prd_ask_t      ask;
+    prd_answer_t   a;
+
+    begin("rate=$arg_rate borrow=off floor=none warmup=0", 100);
+    after(0);
+
+    was = 0;
+    refused = lower = 0;
+
+    for (hour = 0; hour < 72; hour++) {
+
+        for (bin = 0; bin < 360; bin++) {
+            n = hour < 36 ? bin % 6 == 0 : bin == 100 ? 300 : 0;
+
+            for (i = 0; i < n; i++) {
+                ask = lab_ask(&rig.policy, 7, rig.now_ms);
+                ask.rate = PRD_RATE_ONE / 60;
+                ask.burst = 1000;
+                prd_decide(&rig.v, &rig.policy, &ask, &a);
+                prd_note(&rig.v, &ask, &a, 0, (uint64_t) rig.now_s * 1000);
+                refused += a.verdict == PRD_REJECTED;
+            }
+
+            after(10);
+        }
+
+        /* the hour before is closed with the first block */
+
+        if (hour == 36) {
+            was = learned(7)->mu_rate;
+            n = refused;
+        }
+
+        lower += hour > 36 && learned(7)->mu_rate < was;
+    }
+
+    ok(was > 4 && refused > 1500,
+       "%u refused of a habit of %.0f an hour", refused, exp2(was));
+    is_int(lower, 0, "which never sinks");
+    ok(!learned(7)->held, "held to nothing");
+    end();
+}
+
+
 /* Who never wants more than its habit is worth no more than it. */
 
 static void
@@ -1247,6 +1362,7 @@ main(void)
     fenced();
     surge();
     surge_back();
+    aged();
     reuse();
     tops();
     extremes();
@@ -1259,6 +1375,7 @@ main(void)
     batches("rate=1r/s borrow=off floor=none", 30, "strict");
     batches("rate=1r/s burst=20 floor=none warmup=0", 60, "no warm-up");
     batches("rate=1r/s", 30, "floor");
+    varied();
     light();
 
     return done_testing();

@@ -47,6 +47,7 @@ static lease_value_t  value[KEYS];
 static double         store_ms;          /* the store's clock */
 static uint32_t       now;               /* the nodes' */
 static unsigned       asked, again, ticked;
+static unsigned       raised;             /* others asked in between */
 static late_t         late[64];
 
 
@@ -167,6 +168,11 @@ request_of(uint32_t i, prd_ask_t *ask, prd_answer_t *answer,
             == PRD_EAGAIN)
         {
             again++;
+
+            if (raised) {
+                stored(req.tag)->level = 60000;
+            }
+
             prd_lease_ask(&no->view, &policy, ask, answer, key, &req);
             lease_store(stored(req.tag), nodes, &req, store_ms, &reply);
             (void) prd_lease_apply(&no->view, &policy, ask, answer, key, &req,
@@ -1109,6 +1115,8 @@ envelopes(void)
     slot = answer.slot;
 
     is_int(again, 1, "asked again, with the envelope that came along");
+    is_int(value[0].backlog, 1000, "wanted once");
+    is_int(value[0].admitted, 1000, "admitted once");
     is_int(answer.verdict, PRD_PASSED, "known elsewhere: passes at once");
     is_int(answer.reason, PRD_REASON_FORECAST, "by the forecast");
     is_int(answer.terms.depth, 60000, "with that depth");
@@ -1119,6 +1127,23 @@ envelopes(void)
 
     is_int(value[0].level - (double) held(NULL), 31000,
            "and charged, before anybody else is let through");
+
+    /* with the new envelope refused, too: wanted once, refused once */
+
+    value[2].version = 3;
+    value[2].envelope = prd_env(0, 20, prd_env_encode(20 * PRD_RATE_ONE),
+                                prd_env_encode(60000));
+    value[2].level = 30000;
+    value[2].time_ms = store_ms;
+    raised = 2;
+    again = 0;
+    ask = lab_ask(&policy, 3, now);
+    (void) request_of(0, &ask, &answer, PRD_LEASE_LEASE, 0);
+    raised = 0;
+    is_int(again, 1, "another is asked for again");
+    is_int(answer.verdict, PRD_REJECTED, "others were faster");
+    is_int(value[2].backlog, 1000, "wanted once");
+    is_int(value[2].refused, 1, "and refused once");
 
     for (i = n = 0; i < 100; i++) {
         n += request(0, 1, PRD_LEASE_STRICT);

@@ -50,6 +50,7 @@ record(void)
     l.held = l.limited = 1;
     l.run = 3;
     l.generation = 55;
+    prd_learned_prove(&l);
 
     return l;
 }
@@ -92,6 +93,7 @@ test_round(void)
     ok(!r.held && !r.limited && buf[PRD_PACK_SIZE - 1] == 1,
        "no flag that nodes of before do not know");
     is_int(r.run, 3, "run");
+    ok(r.proven == l.proven, "what is proven is what it has");
     is_int(r.generation, 0, "no slot's generation");
 
     /* to and fro: it does not wander */

@@ -171,6 +171,7 @@ client(prd_view_t *view, uint64_t tag, unsigned hours, uint32_t level,
     l->hours = (uint16_t) hours;
     l->counted = 1;
     l->held = 1;
+    l->proven = 21;
 
     prd_forecaster_publish(view, &policy, slot);
 
