@@ -52,8 +52,9 @@
 #define PRD_AGG_VOTES         2000.0f /* memory of a histogram */
 #define PRD_AGG_VOTE_MOST     256.0f  /* rescaled above */
 #define PRD_AGG_WARM          12      /* scores before errors vote */
-#define PRD_AGG_PRIOR         3.0f    /* votes of the prior, and its scale */
-#define PRD_AGG_PRIOR_SCALE   0.8f
+#define PRD_AGG_PRIOR         3.0f    /* first votes that the prior is worth */
+#define PRD_AGG_PRIOR_SCALE   0.8f    /* spreads */
+#define PRD_AGG_BEYOND        10.0f   /* errors that outweigh a fitted tail */
 #define PRD_AGG_REACH         3.7f    /* asinh(2 u) of the last cell: ten */
                                       /* spreads; tails go no further */
 
@@ -157,14 +158,46 @@ prd_agg_prior(float u)
 }
 
 
-static void
-prd_agg_quantiles(const float *cell, float votes, const float *edge,
-    float u[QUANTILES])
+/*
+ * The last quantile from what lies above the second one, of which there are
+ * ten times as many: excesses of an exponential tail whose mean is estimated
+ * from n of them are distributed as Pareto's (Lomax 1954), whose quantile is
+ * the further out the fewer they are.
+ */
+
+static float
+prd_agg_tail(const float *cell, unsigned c, float part, float vote,
+    const float *edge, float from)
 {
-    float     part, sum, want;
+    float  sum, n, more;
+
+    more = cell[c] * (1 - part);
+    sum = more * (edge[c + 1] - from) / 2;
+
+    for (n = more; ++c < CELLS; n += cell[c]) {
+        sum += cell[c] * ((edge[c] + edge[c + 1]) / 2 - from);
+    }
+
+    n = n / vote + PRD_AGG_PRIOR;
+    sum = sum / vote + PRD_AGG_PRIOR * PRD_AGG_PRIOR_SCALE;
+    more = (1 - prd_agg_level[1]) / (1 - prd_agg_level[QUANTILES - 1]);
+
+    return from + sum * (powf(more, 1 / n) - 1);
+}
+
+
+/* `vote` is what the latest one weighs. */
+
+static void
+prd_agg_quantiles(const float *cell, float votes, float vote,
+    const float *edge, float u[QUANTILES])
+{
+    float     part, sum, want, tail;
     unsigned  c, k;
 
-    for (c = k = 0, sum = 0; k < QUANTILES; k++) {
+    vote = prd_max(vote, 1);
+
+    for (c = k = 0, sum = tail = 0; k < QUANTILES; k++) {
         want = prd_agg_level[k] * votes;
 
         while (c < CELLS - 1 && sum + cell[c] < want) {
@@ -173,7 +206,18 @@ prd_agg_quantiles(const float *cell, float votes, const float *edge,
 
         part = cell[c] > 0 ? prd_agg_clip((want - sum) / cell[c], 0, 1) : 1;
         u[k] = edge[c] + part * (edge[c + 1] - edge[c]);
+
+        if (k == 1) {
+            tail = prd_agg_tail(cell, c, part, vote, edge, u[k]);
+        }
     }
+
+    /* while few have been seen beyond the last one, it is that of the tail */
+
+    k = QUANTILES - 1;
+    part = (1 - prd_agg_level[k]) * votes / vote;
+    u[k] += (tail - u[k]) * PRD_AGG_BEYOND / (PRD_AGG_BEYOND + part);
+    u[k] = prd_max(u[k], u[k - 1]);
 }
 
 
@@ -192,8 +236,8 @@ prd_agg_anchor_init(prd_aggregate_anchor_t *n, const float *edge)
     }
 
     for (c = 0; c < CELLS; c++) {
-        v = PRD_AGG_PRIOR * (prd_agg_prior(edge[c + 1])
-                             - prd_agg_prior(edge[c]));
+        v = PRD_AGG_PRIOR * (PRD_AGG_WARM + 1)
+            * (prd_agg_prior(edge[c + 1]) - prd_agg_prior(edge[c]));
         n->votes += v;
 
         for (k = 0; k < KINDS; k++) {
@@ -543,7 +587,7 @@ prd_agg_spans(const prd_aggregate_t *a, unsigned anchor,
     p->unit[PRD_AGGREGATE_STEP] = n->size[PRD_AGGREGATE_STEP];
 
     for (j = 0; j < KINDS; j++) {
-        prd_agg_quantiles(n->cell[j], n->votes, a->edge, u);
+        prd_agg_quantiles(n->cell[j], n->votes, n->vote, a->edge, u);
         y = prd_agg_origin(p, j);
 
         for (k = 0; k < QUANTILES; k++) {

@@ -39,6 +39,7 @@
 #define TRACK_WHOLE      1e6f       /* quantiles below are whole */
 #define TRACK_RECENT     24         /* bins: values, errors of a period */
 #define TRACK_STEP       0.3f       /* of quantiles of steps, e-folds */
+#define TRACK_RARE       100        /* bins; one is beyond the last quantile */
 #define TRACK_EVERY_60   8          /* of bins that short one is scored */
 #define TRACK_EVERY_300  3
 #define TRACK_LAGS       32
@@ -624,7 +625,11 @@ prd_track_view_now(const prd_track_t *t, const prd_tracks_t *p,
     v->unit = b->unit[b->idle > 0] + 0.05f;
     v->young = b->age < TRACK_YOUNG;
     v->coarse = prd_track_idle(b->idle);
-    v->state = prd_track_state(b->level_long, v->coarse, v->young);
+
+    /* clients whose errors are as large have like weights and widths */
+
+    v->state = prd_track_state(v->unit * sqrtf(b->level_short + 1), v->coarse,
+                               v->young);
 }
 
 
@@ -921,6 +926,35 @@ prd_track_make_begin(prd_track_made_t *m)
 }
 
 
+/*
+ * Where the last quantile ends, however wide others are: twice what the
+ * client's own steps make of it, the larger ones of those above 0 and 0, and
+ * further while hardly any bin can have been beyond it.  Widths are learned of
+ * all clients in a state, of which a few unruly ones make most of the misses:
+ * a quiet one would be given theirs.
+ */
+
+static float
+prd_track_reach(const prd_track_bins_t *b, unsigned horizon,
+    const prd_track_view_t *v, const prd_track_made_t *m)
+{
+    float     far;
+    unsigned  i;
+
+    if (b->age < TRACK_RARE) {
+        return INFINITY;
+    }
+
+    i = PRD_QUANTILES - 1;
+    far = v->at[PRD_EXPERT_LAST];
+    far += prd_track_unpack(b->steps[horizon][far != 0][i - 1]);
+    far = prd_max(far, m->q[PRD_EXPERT_STEPS][i]) - m->mix[0];
+    far = prd_max(far, 0) * (2 + 2.0f * TRACK_RARE / (float) b->age);
+
+    return prd_max(m->mix[0] + far, m->mix[i]);
+}
+
+
 /* Everything of a forecast; extras were put there before. */
 
 static void
@@ -948,6 +982,11 @@ prd_track_make(const prd_track_bins_t *b, const prd_tracks_t *p,
             + (float) b->shift[horizon][i - 1] / TRACK_SHIFT_ONE;
         q = prd_max(m->mix[i] - m->mix[0], 0) + d;
         q = m->mix[0] + q * prd_track_exp(w) - d;
+
+        if (i == PRD_QUANTILES - 1) {
+            q = prd_min(q, prd_track_reach(b, horizon, v, m));
+        }
+
         m->out[i] = prd_max(q, m->out[i - 1]);
     }
 

@@ -366,6 +366,49 @@ laws(void)
 }
 
 
+/* Few errors have been seen, and no one tells how far a rare one goes. */
+
+static void
+young(void)
+{
+    int                     i, s, n, missed;
+    float                   u[QUANTILES], cell[CELLS];
+    double                  x, y, q[QUANTILES];
+    static prd_aggregate_t  a;
+
+    seed = 5;
+
+    for (s = n = missed = 0; s < 150; s++) {
+        (void) prd_aggregate_init(&a, HOUR);
+        x = 5 * uniform();
+
+        for (i = 0; i < 2 * DAY; i++) {
+            y = floor(300 * exp(sin(2 * M_PI * i / DAY + x) + 0.2 * normal()));
+
+            if (i > PRD_AGG_WARM) {
+                (void) prd_aggregate_forecast(&a, 1, q);
+                missed += y > q[3];
+                n++;
+            }
+
+            (void) prd_aggregate_add(&a, START + i, y);
+            (void) prd_aggregate_refit(&a, PRD_AGGREGATE_ANCHORS);
+        }
+    }
+
+    y = 1 - (double) missed / n;
+    ok(y > 0.975 && y < 0.999, "two days old: q99 covers %.4f", y);
+
+    memset(cell, 0, sizeof(cell));
+    prd_agg_quantiles(cell, 0, 1, a.edge, u);
+    ok(isfinite(u[0]) && isfinite(u[3]) && u[3] >= u[2],
+       "no votes: %g to %g", (double) u[0], (double) u[3]);
+
+    prd_agg_quantiles(a.anchor[0].cell[0], a.anchor[0].votes, 0, a.edge, u);
+    ok(isfinite(u[3]) && u[3] >= u[2], "votes of nothing: %g", (double) u[3]);
+}
+
+
 static void
 bad_values(void)
 {
@@ -537,6 +580,7 @@ main(void)
     slices();
     equations();
     laws();
+    young();
     bad_values();
     holes();
     outage();
