@@ -36,6 +36,7 @@ one() {
             ;;
         closing)  "$bin/closing_bench" "$@" ;;
         front)    perl "$here/front.pl" "$@" ;;
+        outage)   perl "$here/outage.pl" "$@" ;;
         replay)   perl "$here/replay.pl" "$bin" "$@" ;;
         gateways) perl "$here/gateways.pl" "$bin" "$@" ;;
         thread)   perl "$here/thread.pl" "$bin" "$@" ;;

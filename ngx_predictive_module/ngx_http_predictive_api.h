@@ -13,6 +13,10 @@
 #include "ngx_http_predictive_module.h"
 
 
+/* of a key, which a POST brings; the answer to a longer one says so */
+#define NGX_HTTP_PREDICTIVE_API_BODY  65536
+
+
 typedef struct {
     ngx_http_request_t               *request;
     ngx_http_predictive_main_conf_t  *main;
@@ -29,6 +33,19 @@ typedef struct {
 } ngx_http_predictive_api_t;
 
 
+/* _api_request.c */
+
+/* With the path of a request, but no body; NULL without memory. */
+ngx_http_predictive_api_t *ngx_http_predictive_api_create(
+    ngx_http_request_t *r);
+
+/* The body that was read, into one piece; NGX_DECLINED: it is too long. */
+ngx_int_t ngx_http_predictive_api_body(ngx_http_predictive_api_t *api);
+
+/* An argument of the request, decoded; NGX_DECLINED: not there. */
+ngx_int_t ngx_http_predictive_api_arg(ngx_http_predictive_api_t *api,
+    const char *name, ngx_str_t *value);
+
 /*
  * Makes the answer a problem (RFC 9457), whatever was written before; detail
  * is a constant.  The object stays open for members of its own where open is
@@ -37,10 +54,29 @@ typedef struct {
 void ngx_http_predictive_api_problem(ngx_http_predictive_api_t *api,
     ngx_uint_t status, const char *detail, ngx_uint_t open);
 
-/* An argument of the request, decoded; NGX_DECLINED: not there. */
-ngx_int_t ngx_http_predictive_api_arg(ngx_http_predictive_api_t *api,
-    const char *name, ngx_str_t *value);
+/* Headers and the answer; returns what a content handler returns. */
+ngx_int_t ngx_http_predictive_api_send(ngx_http_predictive_api_t *api);
 
+
+/* _api_status.c */
+
+void ngx_http_predictive_api_status(ngx_http_predictive_api_t *api);
+
+
+/* _api_zone.c */
+
+void ngx_http_predictive_api_zones(ngx_http_predictive_api_t *api);
+void ngx_http_predictive_api_one(ngx_http_predictive_api_t *api);
+void ngx_http_predictive_api_memory(ngx_http_predictive_json_t *json,
+    const char *name, ngx_http_predictive_zone_t *zone);
+
+
+/* _api_top.c */
+
+void ngx_http_predictive_api_top(ngx_http_predictive_api_t *api);
+
+
+/* _api_numbers.c */
 
 /* NaN where there is nothing to tell. */
 

@@ -255,6 +255,8 @@ ngx_http_predictive_key(ngx_http_request_t *r,
 
     *tag = prd_tag(prd_hash(&zone->view.zone->secret, key.data, key.len));
 
+    prd_view_fetch(&zone->view, *tag);
+
     return NGX_OK;
 }
 

@@ -55,8 +55,6 @@ static ngx_int_t ngx_http_predictive_draft(ngx_http_request_t *r,
     ngx_http_predictive_ctx_t *ctx);
 static ngx_int_t ngx_http_predictive_legacy(ngx_http_request_t *r,
     ngx_http_predictive_ctx_t *ctx);
-static ngx_int_t ngx_http_predictive_add_header(ngx_http_request_t *r,
-    ngx_http_predictive_name_e name, ngx_str_t *value);
 static ngx_int_t ngx_http_predictive_add_number(ngx_http_request_t *r,
     ngx_http_predictive_name_e name, uint64_t n);
 
@@ -239,14 +237,17 @@ ngx_http_predictive_draft(ngx_http_request_t *r,
                     - limit.data;
     }
 
-    if (ngx_http_predictive_add_header(r, NGX_HTTP_PREDICTIVE_POLICY, &policy)
+    if (ngx_http_predictive_add_header(r,
+                      &ngx_http_predictive_names[NGX_HTTP_PREDICTIVE_POLICY],
+                      &policy)
         != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    return ngx_http_predictive_add_header(r, NGX_HTTP_PREDICTIVE_LIMIT,
-                                          &limit);
+    return ngx_http_predictive_add_header(r,
+                      &ngx_http_predictive_names[NGX_HTTP_PREDICTIVE_LIMIT],
+                      &limit);
 }
 
 
@@ -273,9 +274,9 @@ ngx_http_predictive_legacy(ngx_http_request_t *r,
 }
 
 
-static ngx_int_t
-ngx_http_predictive_add_header(ngx_http_request_t *r,
-    ngx_http_predictive_name_e name, ngx_str_t *value)
+ngx_int_t
+ngx_http_predictive_add_header(ngx_http_request_t *r, ngx_str_t *name,
+    ngx_str_t *value)
 {
     ngx_table_elt_t  *h;
 
@@ -285,7 +286,7 @@ ngx_http_predictive_add_header(ngx_http_request_t *r,
     }
 
     h->hash = 1;
-    h->key = ngx_http_predictive_names[name];
+    h->key = *name;
     h->value = *value;
     h->lowcase_key = NULL;
     ngx_http_predictive_header_end(h);
@@ -307,7 +308,8 @@ ngx_http_predictive_add_number(ngx_http_request_t *r,
 
     value.len = ngx_sprintf(value.data, "%uL", n) - value.data;
 
-    return ngx_http_predictive_add_header(r, name, &value);
+    return ngx_http_predictive_add_header(r, &ngx_http_predictive_names[name],
+                                          &value);
 }
 
 

@@ -27,6 +27,8 @@
 #define NGX_HTTP_PREDICTIVE_WHEEL     256     /* ticks */
 #define NGX_HTTP_PREDICTIVE_ITEMS     256     /* allocated at once */
 #define NGX_HTTP_PREDICTIVE_ITEMS_MOST  (1 << 18)
+#define NGX_HTTP_PREDICTIVE_AHEAD     4       /* items, whose memory is asked
+                                              * for */
 #define NGX_HTTP_PREDICTIVE_BAD_MS    60000
 
 
@@ -156,6 +158,8 @@ static ngx_http_predictive_item_t *ngx_http_predictive_lease_item(
     ngx_http_predictive_lease_t *lease);
 static void ngx_http_predictive_lease_forget(
     ngx_http_predictive_lease_t *lease, ngx_http_predictive_item_t *item);
+static void ngx_http_predictive_lease_keep(ngx_http_predictive_lease_t *lease,
+    ngx_http_predictive_item_t *item, prd_rc_t rc);
 static void ngx_http_predictive_lease_first(
     ngx_http_predictive_lease_t *lease, ngx_http_predictive_item_t *item);
 static void ngx_http_predictive_lease_look(ngx_http_predictive_lease_t *lease,
@@ -990,6 +994,10 @@ ngx_http_predictive_lease_answers(ngx_http_predictive_batch_t *batch,
     }
 
     for (i = 0; i < batch->n; i++) {
+        prd_lease_fetch(&batch->zone->view, batch->queries[i].request.slot);
+    }
+
+    for (i = 0; i < batch->n; i++) {
         q = &batch->queries[i];
 
         if (rc == PRD_OK) {
@@ -1019,6 +1027,7 @@ static void
 ngx_http_predictive_lease_answer(ngx_http_predictive_query_t *q,
     prd_lease_reply_t *reply, uint32_t now_ms, ngx_queue_t *wake)
 {
+    prd_rc_t                     rc;
     prd_due_t                    due;
     ngx_http_predictive_item_t  *item;
     ngx_http_predictive_part_t  *part;
@@ -1033,17 +1042,9 @@ ngx_http_predictive_lease_answer(ngx_http_predictive_query_t *q,
     }
 
     if (q->item) {
-
-        if (prd_lease_answered(&zone->view, &q->item->due, &q->request, reply,
-                               now_ms)
-            == PRD_EAGAIN)
-        {
-            ngx_http_predictive_lease_look(zone->lease, q->item);
-
-        } else {
-            ngx_http_predictive_lease_forget(zone->lease, q->item);
-        }
-
+        rc = prd_lease_answered(&zone->view, &q->item->due, &q->request, reply,
+                                now_ms);
+        ngx_http_predictive_lease_keep(zone->lease, q->item, rc);
         return;
     }
 
@@ -1151,22 +1152,15 @@ static void
 ngx_http_predictive_lease_lost(ngx_http_predictive_query_t *q,
     ngx_uint_t sent, uint32_t now_ms)
 {
+    prd_rc_t                     rc;
     ngx_http_predictive_zone_t  *zone;
 
     zone = q->batch->zone;
 
     if (q->item) {
-
-        if (prd_lease_lost(&zone->view, &q->item->due, &q->request, sent,
-                           now_ms)
-            == PRD_EAGAIN)
-        {
-            ngx_http_predictive_lease_look(zone->lease, q->item);
-
-        } else {
-            ngx_http_predictive_lease_forget(zone->lease, q->item);
-        }
-
+        rc = prd_lease_lost(&zone->view, &q->item->due, &q->request, sent,
+                            now_ms);
+        ngx_http_predictive_lease_keep(zone->lease, q->item, rc);
         return;
     }
 
@@ -1348,6 +1342,21 @@ ngx_http_predictive_lease_forget(ngx_http_predictive_lease_t *lease,
 }
 
 
+/* PRD_EAGAIN: the engine has more to do with the key. */
+
+static void
+ngx_http_predictive_lease_keep(ngx_http_predictive_lease_t *lease,
+    ngx_http_predictive_item_t *item, prd_rc_t rc)
+{
+    if (rc == PRD_EAGAIN) {
+        ngx_http_predictive_lease_look(lease, item);
+
+    } else {
+        ngx_http_predictive_lease_forget(lease, item);
+    }
+}
+
+
 /* The first look: at the next tick, or where a limit is exact, at once. */
 
 static void
@@ -1403,7 +1412,7 @@ ngx_http_predictive_lease_tick(ngx_event_t *ev)
 {
     ngx_uint_t                    n;
     ngx_msec_t                    sync;
-    ngx_http_predictive_item_t   *item, *next, *all;
+    ngx_http_predictive_item_t   *item, *next, *all, *ahead;
     ngx_http_predictive_lease_t  *lease;
 
     lease = ev->data;
@@ -1433,8 +1442,23 @@ ngx_http_predictive_lease_tick(ngx_event_t *ev)
 
     ngx_add_timer(&lease->tick, sync);
 
+    /* memory is asked for what the items further on need */
+
+    for (item = all, n = 0; item && n < NGX_HTTP_PREDICTIVE_AHEAD; n++) {
+        prd_lease_fetch(&lease->zone->view, item->due.slot);
+        item = item->next;
+    }
+
+    ahead = item;
+
     for (item = all; item; item = next) {
         next = item->next;
+
+        if (ahead) {
+            prd_lease_fetch(&lease->zone->view, ahead->due.slot);
+            ahead = ahead->next;
+        }
+
         ngx_http_predictive_lease_turn(lease, item, 0);
     }
 
@@ -1451,6 +1475,7 @@ ngx_http_predictive_lease_turn(ngx_http_predictive_lease_t *lease,
     ngx_http_predictive_item_t *item, ngx_uint_t leaving)
 {
     uint32_t                      now_ms;
+    prd_rc_t                      rc;
     ngx_http_predictive_zone_t   *zone;
     ngx_http_predictive_query_t  *q;
     prd_lease_request_t           request;
@@ -1472,11 +1497,10 @@ ngx_http_predictive_lease_turn(ngx_http_predictive_lease_t *lease,
         return;
     }
 
-    switch (prd_lease_tick(&zone->view, &item->due, now_ms,
-                           (unsigned) leaving, &request))
-    {
-    case PRD_OK:
+    rc = prd_lease_tick(&zone->view, &item->due, now_ms, (unsigned) leaving,
+                        &request);
 
+    if (rc == PRD_OK) {
         q = ngx_http_predictive_lease_query(lease, item->due.tag);
 
         if (q) {
@@ -1485,24 +1509,10 @@ ngx_http_predictive_lease_turn(ngx_http_predictive_lease_t *lease,
             return;
         }
 
-        if (prd_lease_lost(&zone->view, &item->due, &request, 0, now_ms)
-            == PRD_EAGAIN)
-        {
-            ngx_http_predictive_lease_look(lease, item);
-            return;
-        }
-
-        break;
-
-    case PRD_EAGAIN:
-        ngx_http_predictive_lease_look(lease, item);
-        return;
-
-    default:
-        break;
+        rc = prd_lease_lost(&zone->view, &item->due, &request, 0, now_ms);
     }
 
-    ngx_http_predictive_lease_forget(lease, item);
+    ngx_http_predictive_lease_keep(lease, item, rc);
 }
 
 

@@ -238,15 +238,8 @@ ngx_http_predictive_limit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         rc = prd_limit_params_set(&params, word, &why);
 
-        if (rc == PRD_DECLINED) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid parameter \"%V\"", &value[i]);
-            return NGX_CONF_ERROR;
-        }
-
         if (rc != PRD_OK) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "parameter \"%V\" %s", &value[i], why);
+            ngx_http_predictive_bad_parameter(cf, &value[i], rc, why);
             return NGX_CONF_ERROR;
         }
     }
@@ -700,6 +693,21 @@ ngx_http_predictive_init_store(ngx_conf_t *cf,
     zone->store->used = 1;
 
     return NGX_OK;
+}
+
+
+void
+ngx_http_predictive_bad_parameter(ngx_conf_t *cf, ngx_str_t *text,
+    prd_rc_t rc, const char *why)
+{
+    if (rc == PRD_DECLINED) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\"", text);
+        return;
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "parameter \"%V\" %s", text,
+                       why);
 }
 
 

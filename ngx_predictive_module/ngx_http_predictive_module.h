@@ -195,6 +195,10 @@ uint32_t ngx_http_predictive_units(ngx_http_predictive_zone_t *zone,
 ngx_int_t ngx_http_predictive_compile(ngx_conf_t *cf, ngx_str_t *text,
     ngx_http_complex_value_t *value);
 
+/* Says what prd_params_set() or prd_limit_params_set() has against a text. */
+void ngx_http_predictive_bad_parameter(ngx_conf_t *cf, ngx_str_t *text,
+    prd_rc_t rc, const char *why);
+
 /* Index of the variable that a text like "$name" is, NGX_DECLINED if it is
  * something else: looked up, it costs less than as a complex value. */
 ngx_int_t ngx_http_predictive_variable_index(ngx_conf_t *cf,
@@ -228,6 +232,10 @@ ngx_int_t ngx_http_predictive_add_variables(ngx_conf_t *cf);
  * going to answer requests, when the chain is complete.
  */
 void ngx_http_predictive_headers_init(void);
+
+/* Another field of the response; its texts are not copied. */
+ngx_int_t ngx_http_predictive_add_header(ngx_http_request_t *r,
+    ngx_str_t *name, ngx_str_t *value);
 
 /* Whole tokens that the part's client has left. */
 uint64_t ngx_http_predictive_remaining(ngx_http_predictive_part_t *part);

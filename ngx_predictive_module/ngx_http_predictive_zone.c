@@ -104,15 +104,8 @@ ngx_http_predictive_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         rc = prd_params_set(&zone->params, word, &why);
 
-        if (rc == PRD_DECLINED) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid parameter \"%V\"", &value[i]);
-            return NGX_CONF_ERROR;
-        }
-
         if (rc != PRD_OK) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "parameter \"%V\" %s", &value[i], why);
+            ngx_http_predictive_bad_parameter(cf, &value[i], rc, why);
             return NGX_CONF_ERROR;
         }
     }

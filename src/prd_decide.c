@@ -434,7 +434,7 @@ prd_decide_parent(prd_view_t *view, const prd_policy_t *policy,
 
 static inline __attribute__((always_inline)) prd_entry_t *
 prd_decide_prepare(prd_view_t *view, const prd_policy_t *policy,
-    const prd_ask_t *ask, prd_answer_t *answer)
+    const prd_ask_t *ask, prd_answer_t *answer, const prd_lease_t *leases)
 {
     uint32_t      cost, trust;
     uint64_t      env;
@@ -453,6 +453,10 @@ prd_decide_prepare(prd_view_t *view, const prd_policy_t *policy,
     if (answer->slot == PRD_NO_SLOT) {
         answer->full = prd_decide_insert(view, ask->tag, ask->now_ms,
                                          &answer->slot);
+    }
+
+    if (leases) {
+        __builtin_prefetch(&leases[answer->slot], 1);
     }
 
     e = &view->table.entries[answer->slot];
@@ -721,7 +725,7 @@ prd_judge(prd_view_t *view, const prd_policy_t *policy,
     prd_terms_t   pt;
     prd_entry_t  *e;
 
-    e = prd_decide_prepare(view, policy, ask, answer);
+    e = prd_decide_prepare(view, policy, ask, answer, NULL);
 
     word = prd_load(&e->state);
 
@@ -760,7 +764,7 @@ void
 prd_decide(prd_view_t *view, const prd_policy_t *policy,
     const prd_ask_t *ask, prd_answer_t *answer)
 {
-    (void) prd_decide_prepare(view, policy, ask, answer);
+    (void) prd_decide_prepare(view, policy, ask, answer, NULL);
     (void) prd_decide_charge(view, policy, ask, answer);
 }
 
@@ -1178,7 +1182,7 @@ prd_entry_t *
 prd_step_prepare(prd_view_t *view, const prd_policy_t *policy,
     const prd_ask_t *ask, prd_answer_t *answer)
 {
-    return prd_decide_prepare(view, policy, ask, answer);
+    return prd_decide_prepare(view, policy, ask, answer, view->leases);
 }
 
 

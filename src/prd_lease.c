@@ -601,17 +601,12 @@ prd_lease_try(prd_view_t *view, const prd_policy_t *policy,
     const prd_ask_t *ask, prd_answer_t *answer, prd_lease_mode_e mode,
     unsigned pay)
 {
-    uint32_t       first[2], delay_ms;
+    uint32_t       delay_ms;
     uint64_t       word, next;
     unsigned       keys;
     prd_rc_t       rc;
     prd_lease_t   *l;
     prd_verdict_e  verdict;
-
-    /* most keys are there, and the entry comes from memory meanwhile */
-
-    prd_table_buckets(&view->table, ask->tag, first);
-    __builtin_prefetch(&view->leases[first[0]], 1);
 
     (void) prd_step_prepare(view, policy, ask, answer);
 

@@ -266,6 +266,16 @@ void prd_lease_due(prd_view_t *view, const prd_policy_t *policy,
     const prd_ask_t *ask, prd_answer_t *answer, unsigned key,
     prd_due_t *due);
 
+/* What the calls below will touch is fetched from memory. */
+
+static inline void
+prd_lease_fetch(const prd_view_t *view, uint32_t slot)
+{
+    __builtin_prefetch(&view->table.tags[slot]);
+    __builtin_prefetch(&view->table.entries[slot], 1);
+    __builtin_prefetch(&view->leases[slot], 1);
+}
+
 /*
  * To be called when due->at_ms has come, at a tick.
  *

@@ -11,6 +11,8 @@
 
 #define PRD_LEASE_TAU_MS     8000     /* of the pace */
 #define PRD_LEASE_AHEAD_S    2        /* a grant lasts for that long, */
+#define PRD_LEASE_PLENTY_S   4        /* from a bucket that is less than a */
+                                      /* quarter full for that long, */
 #define PRD_LEASE_SPARE      3        /* and some requests longer */
 #define PRD_LEASE_REPORT_MS  2000     /* what was spent is told by then */
 #define PRD_LEASE_TIGHT_MS   100      /* unused for that long while the */
@@ -113,7 +115,8 @@ prd_lease_due(prd_view_t *view, const prd_policy_t *policy,
  */
 
 static uint32_t
-prd_lease_want(uint32_t pace, uint32_t held, uint32_t quantum, uint32_t unit)
+prd_lease_want(uint32_t pace, uint32_t held, uint32_t quantum, uint32_t unit,
+    unsigned ahead_s)
 {
     uint64_t  n;
 
@@ -123,7 +126,7 @@ prd_lease_want(uint32_t pace, uint32_t held, uint32_t quantum, uint32_t unit)
         return 0;
     }
 
-    n = (uint64_t) pace * PRD_LEASE_AHEAD_S * unit / PRD_MILLI
+    n = (uint64_t) pace * ahead_s * unit / PRD_MILLI
         + (uint64_t) quantum * PRD_LEASE_SPARE;
     n += quantum - 1;
     n -= n % quantum;
@@ -245,8 +248,8 @@ prd_lease_ask(prd_view_t *view, const prd_policy_t *policy,
         held = prd_lease_in_hand(l, ask->now_ms);
         pace = prd_word_level(prd_lease_load(&l->pace));
 
-        req->want = prd_lease_want(pace, held, due.quantum,
-                                   view->table.unit);
+        req->want = prd_lease_want(pace, held, due.quantum, view->table.unit,
+                                   PRD_LEASE_AHEAD_S);
 
         if (req->want) {
             req->flags |= PRD_LEASE_F_WANT;
@@ -457,7 +460,7 @@ prd_lease_tick(prd_view_t *view, prd_due_t *due, uint32_t now_ms,
     double        x;
     uint32_t      have, idle, back, want, pace, estimate, age;
     uint64_t      held, word;
-    unsigned      report, tight;
+    unsigned      report, tight, plenty;
     prd_entry_t  *e;
     prd_lease_t  *l;
 
@@ -494,6 +497,7 @@ prd_lease_tick(prd_view_t *view, prd_due_t *due, uint32_t now_ms,
         - due->drain * prd_elapsed(prd_word_ms(word), now_ms);
     estimate = x > 0 ? (uint32_t) x : 0;
     tight = (uint64_t) estimate + have > due->free / 2;
+    plenty = (uint64_t) estimate + have < due->free / 4;
 
     word = prd_lease_load(&l->work);
     pace = prd_word_level(prd_lease_load(&l->pace));
@@ -541,8 +545,9 @@ prd_lease_tick(prd_view_t *view, prd_due_t *due, uint32_t now_ms,
 
     if (want) {
         pace = prd_word_level(prd_lease_load(&l->pace));
-        req->want = prd_lease_want(pace, have, due->quantum,
-                                   view->table.unit);
+        req->want = prd_lease_want(pace, have, due->quantum, view->table.unit,
+                                   plenty ? PRD_LEASE_PLENTY_S
+                                          : PRD_LEASE_AHEAD_S);
         req->flags = req->want ? PRD_LEASE_F_WANT : 0;
     }
 

@@ -1,8 +1,8 @@
 
 /*
- * Two-choice table: each key has two buckets and goes to the emptier one
- * (Azar, Broder, Karlin, Upfal 1994); with 8 ways no key is lost up to a load
- * of 0.7, where one choice loses keys at 0.5.
+ * Two-choice table: a key whose near bucket has no room goes to the emptier of
+ * two others (Azar, Broder, Karlin, Upfal 1994); with 8 ways no
+ * key is lost up to a load of 0.7, where one choice loses keys at 0.5.
  */
 
 
@@ -13,8 +13,8 @@
 #define PRD_KNOWN_IDLE   (24 * 3600 * 1000u)
 
 
-static uint32_t prd_table_victim(const prd_table_t *t, uint32_t *first,
-    uint32_t now_ms, uint64_t *old);
+static uint32_t prd_table_victim(const prd_table_t *t, uint64_t tag,
+    uint32_t *first, uint32_t now_ms, uint64_t *old);
 static prd_rc_t prd_table_settle(const prd_table_t *t, uint32_t *first,
     uint64_t tag, uint32_t mine, uint32_t *slot);
 static void prd_table_reset(const prd_table_t *t, uint32_t slot,
@@ -45,11 +45,44 @@ prd_table_claims(uint64_t word, uint64_t tag)
 }
 
 
+/* Not inlined: the callers are those of prd_table_find(), all hot. */
+
+__attribute__((noinline)) uint32_t
+prd_table_find_far(const prd_table_t *t, uint64_t tag)
+{
+    uint32_t  b, ways, first[PRD_CHOICES];
+
+    first[0] = prd_table_near(t, tag);
+    ways = prd_table_ways(t, first[0], tag);
+
+    if (ways) {
+        return first[0] + (uint32_t) __builtin_ctz(ways);
+    }
+
+    prd_table_pair(t, tag, first + 1);
+
+    __builtin_prefetch(&t->entries[first[1] + prd_table_way(tag)], 1);
+    __builtin_prefetch(&t->entries[first[2] + prd_table_way(tag)], 1);
+    __builtin_prefetch(&t->tags[first[2]]);
+
+    for (b = 1; b < PRD_CHOICES; b++) {
+
+        ways = prd_table_ways(t, first[b], tag);
+
+        if (ways) {
+            return first[b] + (uint32_t) __builtin_ctz(ways);
+        }
+    }
+
+    return PRD_NO_SLOT;
+}
+
+
 prd_rc_t
 prd_table_put(const prd_table_t *t, uint64_t tag, uint32_t now_ms,
     uint32_t *slot, unsigned *evicted, unsigned *inserted)
 {
-    uint32_t  first[2], mine, tries, other;
+    uint32_t  first[PRD_CHOICES], mine, tries, other;
     uint64_t  old, claim;
     prd_rc_t  rc;
 
@@ -67,7 +100,7 @@ prd_table_put(const prd_table_t *t, uint64_t tag, uint32_t now_ms,
             return rc;
         }
 
-        mine = prd_table_victim(t, first, now_ms, &old);
+        mine = prd_table_victim(t, tag, first, now_ms, &old);
 
         if (mine == PRD_NO_SLOT) {
             return PRD_EFULL;
@@ -118,7 +151,7 @@ prd_table_put(const prd_table_t *t, uint64_t tag, uint32_t now_ms,
 
 
 /*
- * Looks for the tag, or for claims on it, in both buckets; `mine` is our own
+ * Looks for the tag, or for claims on it, in its buckets; `mine` is our own
  * claimed slot or PRD_NO_SLOT.
  *
  * PRD_OK        published; *slot
@@ -137,7 +170,7 @@ prd_table_settle(const prd_table_t *t, uint32_t *first, uint64_t tag,
     for (spins = 0; spins < PRD_SPINS; spins++) {
         word = 0;
 
-        for (b = 0; b < 2; b++) {
+        for (b = 0; b < PRD_CHOICES; b++) {
             for (i = 0; i < PRD_WAYS; i++) {
                 s = first[b] + i;
 
@@ -184,39 +217,44 @@ prd_table_settle(const prd_table_t *t, uint32_t *first, uint64_t tag,
 }
 
 
-/* The slot to take: a free one of the emptier bucket, or a victim. */
+/* The slot to take: a free one, near or of the emptier bucket; a victim. */
 
 static uint32_t
-prd_table_victim(const prd_table_t *t, uint32_t *first, uint32_t now_ms,
-    uint64_t *old)
+prd_table_victim(const prd_table_t *t, uint64_t tag, uint32_t *first,
+    uint32_t now_ms, uint64_t *old)
 {
-    uint32_t      b, i, s, idle, seen, best, rank, best_rank, best_idle;
-    uint32_t      nfree[2], at[2];
+    uint32_t      b, i, s, way, idle, seen, best, rank, best_rank, best_idle;
+    uint32_t      nfree[PRD_CHOICES], at[PRD_CHOICES];
     uint64_t      word, state, env;
     prd_entry_t  *e;
 
-    nfree[0] = nfree[1] = 0;
-    at[0] = at[1] = best = PRD_NO_SLOT;
+    memset(nfree, 0, sizeof(nfree));
+    at[0] = at[1] = at[2] = best = PRD_NO_SLOT;
     best_rank = best_idle = 0;
+    way = prd_table_way(tag);
     *old = PRD_TAG_FREE;
 
-    for (b = 0; b < 2; b++) {
+    for (b = 0; b < PRD_CHOICES; b++) {
         for (i = 0; i < PRD_WAYS; i++) {
             s = first[b] + i;
             word = atomic_load_explicit(&t->tags[s], memory_order_relaxed);
 
             if (word == PRD_TAG_FREE) {
                 nfree[b]++;
-                at[b] = at[b] == PRD_NO_SLOT ? s : at[b];
+                at[b] = at[b] == PRD_NO_SLOT || i == way ? s : at[b];
             }
         }
     }
 
-    if (nfree[0] || nfree[1]) {
-        return nfree[1] > nfree[0] ? at[1] : at[0];
+    if (nfree[0]) {
+        return at[0];
     }
 
-    for (b = 0; b < 2; b++) {
+    if (nfree[1] || nfree[2]) {
+        return nfree[2] > nfree[1] ? at[2] : at[1];
+    }
+
+    for (b = 0; b < PRD_CHOICES; b++) {
         for (i = 0; i < PRD_WAYS; i++) {
             s = first[b] + i;
             word = atomic_load_explicit(&t->tags[s], memory_order_relaxed);
@@ -378,7 +416,7 @@ prd_table_sweep(const prd_table_t *t, uint32_t from, uint32_t to,
 uint32_t
 prd_table_check(const prd_table_t *t, uint32_t *clients, uint32_t *claims)
 {
-    uint32_t  s, i, n, faults, first[2];
+    uint32_t  s, i, b, n, faults, first[PRD_CHOICES];
     uint64_t  word;
 
     n = faults = 0;
@@ -399,16 +437,23 @@ prd_table_check(const prd_table_t *t, uint32_t *clients, uint32_t *claims)
         n++;
         prd_table_buckets(t, word, first);
 
-        if (s - first[0] >= PRD_WAYS && s - first[1] >= PRD_WAYS) {
+        if (s - first[0] >= PRD_WAYS && s - first[1] >= PRD_WAYS
+            && s - first[2] >= PRD_WAYS)
+        {
             faults++;
             continue;
         }
 
-        for (i = 0; i < PRD_WAYS; i++) {
-            faults += first[0] + i > s
-                      && atomic_load(&t->tags[first[0] + i]) == word;
-            faults += first[1] + i > s && first[1] != first[0]
-                      && atomic_load(&t->tags[first[1] + i]) == word;
+        for (b = 0; b < PRD_CHOICES; b++) {
+
+            if (b && first[b] == first[b - 1]) {
+                continue;
+            }
+
+            for (i = 0; i < PRD_WAYS; i++) {
+                faults += first[b] + i > s
+                          && atomic_load(&t->tags[first[b] + i]) == word;
+            }
         }
     }
 

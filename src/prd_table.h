@@ -3,7 +3,12 @@
  * The clients of a zone: a lock-free two-choice table of 8-way buckets in
  * memory that processes share.  8-byte tags lie apart from 64-byte entries,
  * a bucket's tags in one cache line: 72 bytes a slot.  The tag is the keyed
- * hash of the client's key; both buckets follow from it.
+ * hash of the client's key; its buckets follow from it.
+ *
+ * The first of them is near: in a region at the table's start that is small
+ * enough for the second-level cache and TLB.  Who comes first lives there, so
+ * that ten thousand clients of a zone laid out for a million are not spread
+ * over a page each.  The others have two choices in the rest.
  *
  * Nobody locks.  A process may be killed between any two stores:
  *
@@ -12,7 +17,7 @@
  *     CAS of the claim to the tag.  A claim left by a dead process is freed
  *     by whoever needs the slot, or by the sweep.
  *   - Two processes that insert the same key see each other: each claims
- *     first and looks at both buckets afterwards (sequentially consistent), so
+ *     first and looks at its buckets afterwards (sequentially consistent), so
  *     at least one sees the other's claim or tag; the higher slot gives way.
  *   - A stale reader may still charge a slot that has just been given to
  *     another client: one request, and never to its envelope, which carries
@@ -28,6 +33,9 @@
 
 
 #define PRD_WAYS           8
+#define PRD_CHOICES        3           /* buckets of a tag: near, and a pair */
+#define PRD_NEAR           4096        /* most: 256 KB of tags and 2 MB of */
+                                       /* entries, or an eighth of the table */
 #define PRD_NO_SLOT        UINT32_MAX
 
 /* a client is known from its second closed active hour on */
@@ -113,68 +121,145 @@ prd_tag(uint64_t hash)
     (((size_t) (nbuckets) * PRD_WAYS + 1) * sizeof(prd_entry_t))
 
 
-/* First slots of a tag's buckets; Lemire's multiply-shift, no division. */
+/*
+ * How many buckets are near; the first slots of a tag's near bucket, and of
+ * its pair in the rest: Lemire's multiply-shift, no division.
+ */
+
+static inline uint32_t
+prd_table_nears(const prd_table_t *t)
+{
+    return prd_min(t->nbuckets / PRD_WAYS, PRD_NEAR);
+}
+
+
+static inline uint32_t
+prd_table_near(const prd_table_t *t, uint64_t tag)
+{
+    return (uint32_t) (((tag >> 32) * prd_table_nears(t)) >> 32) * PRD_WAYS;
+}
+
+
+static inline void
+prd_table_pair(const prd_table_t *t, uint64_t tag, uint32_t *first)
+{
+    uint32_t  a, b, n, near;
+
+    near = prd_table_nears(t);
+    n = t->nbuckets - near;
+
+    a = (uint32_t) (((tag & 0xffffffff) * n) >> 32);
+    b = (uint32_t) (((tag * 0x9e3779b97f4a7c15ull >> 32) * n) >> 32);
+
+    if (a == b && n > 1) {
+        b = b + 1 < n ? b + 1 : 0;
+    }
+
+    first[0] = (near + a) * PRD_WAYS;
+    first[1] = (near + b) * PRD_WAYS;
+}
+
+
+/*
+ * The first slots of all, the near one first.  A table of few buckets has none
+ * that are near: the first of the pair stands twice.
+ */
 
 static inline void
 prd_table_buckets(const prd_table_t *t, uint64_t tag, uint32_t *first)
 {
-    uint32_t  a, b;
+    prd_table_pair(t, tag, first + 1);
 
-    a = (uint32_t) (((tag & 0xffffffff) * t->nbuckets) >> 32);
-    b = (uint32_t) (((tag * 0x9e3779b97f4a7c15ull >> 32) * t->nbuckets) >> 32);
-
-    if (a == b && t->nbuckets > 1) {
-        b = b + 1 < t->nbuckets ? b + 1 : 0;
-    }
-
-    first[0] = a * PRD_WAYS;
-    first[1] = b * PRD_WAYS;
+    first[0] = prd_table_nears(t) ? prd_table_near(t, tag) : first[1];
 }
 
+
+/*
+ * A tag takes this way of a bucket if it is free: then its entry can be
+ * fetched before its tag is known to be there.
+ */
+
+static inline uint32_t
+prd_table_way(uint64_t tag)
+{
+    return (uint32_t) (tag >> 40) % PRD_WAYS;
+}
+
+
+/* Where most tags are, of as many clients as near slots. */
+
+static inline uint32_t
+prd_table_guess(const prd_table_t *t, uint64_t tag)
+{
+    return prd_table_near(t, tag) + prd_table_way(tag);
+}
+
+
+/* To be called as early as the tag is known. */
+
+static inline void
+prd_table_fetch(const prd_table_t *t, uint64_t tag)
+{
+    uint32_t  guess;
+
+    guess = prd_table_guess(t, tag);
+
+    __builtin_prefetch(&t->tags[guess]);
+    __builtin_prefetch(&t->entries[guess], 1);
+}
+
+
+/*
+ * The ways of a bucket that hold a tag, as bits: all are compared, since which
+ * it is cannot be predicted.  Acquire: the fields of a slot were reset before
+ * its tag was stored.
+ */
+
+static inline uint32_t
+prd_table_ways(const prd_table_t *t, uint32_t first, uint64_t tag)
+{
+    uint32_t           i, ways;
+    const prd_word_t  *tags;
+
+    tags = t->tags + first;
+
+#pragma GCC unroll 8
+    for (i = 0, ways = 0; i < PRD_WAYS; i++) {
+        ways |= (uint32_t) (atomic_load_explicit(&tags[i],
+                                                 memory_order_acquire)
+                            == tag) << i;
+    }
+
+    return ways;
+}
+
+
+/* Looks everywhere but where it is guessed. */
+uint32_t prd_table_find_far(const prd_table_t *t, uint64_t tag);
 
 /* The slot of a tag, or PRD_NO_SLOT.  Reads only. */
 
 static inline uint32_t
 prd_table_find(const prd_table_t *t, uint64_t tag)
 {
-    uint32_t     first[2], i;
-    prd_word_t  *tags;
+    uint32_t  guess;
 
-    prd_table_buckets(t, tag, first);
+    guess = prd_table_guess(t, tag);
 
-    /*
-     * Most keys of a sparse table lie in the first way of their first bucket:
-     * its entry comes from memory while the tags do.
-     */
-
-    __builtin_prefetch(&t->entries[first[0]], 1);
-    __builtin_prefetch(&t->tags[first[1]]);
-
-    /* acquire: the fields of the slot were reset before the tag was stored */
-
-    tags = t->tags + first[0];
-
-    for (i = 0; i < PRD_WAYS; i++) {
-        if (atomic_load_explicit(&tags[i], memory_order_acquire) == tag) {
-            return first[0] + i;
-        }
+    if (__builtin_expect(atomic_load_explicit(&t->tags[guess],
+                                              memory_order_acquire)
+                         == tag, 1))
+    {
+        return guess;
     }
 
-    tags = t->tags + first[1];
-
-    for (i = 0; i < PRD_WAYS; i++) {
-        if (atomic_load_explicit(&tags[i], memory_order_acquire) == tag) {
-            return first[1] + i;
-        }
-    }
-
-    return PRD_NO_SLOT;
+    return prd_table_find_far(t, tag);
 }
 
 /*
  * The slot of a tag that was not found: claims, resets and publishes one.
  *
- * Evicts in the tag's bucket pair only: drained newcomers, oldest first, then
+ * Evicts in the tag's buckets only: drained newcomers, oldest first, then
  * the oldest newcomers; a known client (two closed active hours) only after
  * 24 h idle.
  *

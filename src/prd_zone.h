@@ -20,7 +20,7 @@
 
 
 #define PRD_MAGIC      0x7072656431ull          /* "pred1" */
-#define PRD_LAYOUT     4                        /* of the shared memory */
+#define PRD_LAYOUT     5                        /* of the shared memory */
 
 #define PRD_WORKERS    64                       /* slots of own counters */
 #define PRD_CLASS_NAME 32                       /* bytes, 0 at the end */
@@ -247,6 +247,23 @@ typedef struct {
     uint64_t        credit;
     unsigned        shared:1;                   /* no counters of our own */
 } prd_view_t;
+
+
+/*
+ * What a decision on a tag will touch, most likely: to be fetched from memory
+ * as soon as the tag is known.
+ */
+
+static inline void
+prd_view_fetch(const prd_view_t *view, uint64_t tag)
+{
+    prd_table_fetch(&view->table, tag);
+
+    if (view->leases) {
+        __builtin_prefetch(&view->leases[prd_table_guess(&view->table, tag)],
+                           1);
+    }
+}
 
 
 /* What the configuration says, with everything a request needs worked out. */

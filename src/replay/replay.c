@@ -525,7 +525,7 @@ rpl_replay_count(rpl_replay_t *r, const rpl_request_t *q,
 static inline void
 rpl_replay_ahead(const rpl_replay_t *r, const rpl_request_t *q)
 {
-    uint32_t  first[2], slot;
+    uint32_t  first[PRD_CHOICES], slot;
 
     if (q->client == RPL_NO_CLIENT) {
         return;
@@ -534,6 +534,7 @@ rpl_replay_ahead(const rpl_replay_t *r, const rpl_request_t *q)
     prd_table_buckets(&r->zone.view.table, q->tag, first);
     __builtin_prefetch(&r->zone.view.table.tags[first[0]]);
     __builtin_prefetch(&r->zone.view.table.tags[first[1]]);
+    __builtin_prefetch(&r->zone.view.table.tags[first[2]]);
     __builtin_prefetch(&r->clients.client[q->client], 1);
     __builtin_prefetch((const char *) &r->clients.client[q->client] + 64, 1);
 

@@ -338,7 +338,7 @@ static const char  *names[] = {
 static uint32_t
 prepare(prd_view_t *v, operation_e op)
 {
-    uint32_t  s, slot, first[2];
+    uint32_t  s, slot, first[PRD_CHOICES];
     uint64_t  tag;
     unsigned  evicted;
 
@@ -354,7 +354,7 @@ prepare(prd_view_t *v, operation_e op)
             do {
                 tag = prd_tag(lab_random());
                 prd_table_buckets(&v->table, tag, first);
-            } while (s - first[0] >= PRD_WAYS);
+            } while (s - first[0] >= PRD_WAYS && s - first[1] >= PRD_WAYS);
 
             atomic_store(&v->table.tags[s], tag);
             atomic_store(&v->table.entries[s].state, prd_word(LAB_MS, 5000));

@@ -58,7 +58,7 @@ static void
 load(void)
 {
     table_t    a;
-    uint32_t   i, n, slot, clients, claims, full, wrong, first[2];
+    uint32_t   i, n, slot, clients, claims, full, wrong, first[PRD_CHOICES];
     uint64_t   seed;
     unsigned   evicted, lost;
 
@@ -89,7 +89,8 @@ load(void)
         slot = prd_table_find(&a.t, tag);
         prd_table_buckets(&a.t, tag, first);
         full += slot == PRD_NO_SLOT;
-        wrong += slot - first[0] >= PRD_WAYS && slot - first[1] >= PRD_WAYS;
+        wrong += slot - first[0] >= PRD_WAYS && slot - first[1] >= PRD_WAYS
+                 && slot - first[2] >= PRD_WAYS;
         wrong += slot < MANY && atomic_load(&a.t.tags[slot]) != tag;
     }
 
@@ -118,10 +119,56 @@ load(void)
 }
 
 
+/* As long as there is room, nobody lives far away. */
+
+static void
+near(void)
+{
+    table_t   a;
+    uint32_t  i, n, most, slot, far, kept, guessed;
+    unsigned  evicted;
+    uint64_t  seed, tag;
+
+    a = table(100000);
+    n = PRD_NEAR * PRD_WAYS;
+    seed = lab_state;
+    slot = most = far = kept = guessed = 0;
+
+    for (i = 0; i < n / 4; i++) {
+        tag = prd_tag(lab_random());
+        prd_table_insert(&a.t, tag, NOW, &slot, &evicted);
+        most = prd_max(most, slot);
+        far += slot >= n;
+        guessed += slot == prd_table_guess(&a.t, tag);
+    }
+
+    ok(far < n / 4 / 100, "of %u clients %u live far", n / 4, far);
+    ok(guessed > n / 4 / 100 * 80, "%u where they are looked for first",
+       guessed);
+
+    for (i = 0; i < 300000; i++) {
+        prd_table_insert(&a.t, prd_tag(lab_random()), NOW, &slot, &evicted);
+        most = prd_max(most, slot);
+    }
+
+    ok(most > n * 20, "many fill the table");
+
+    lab_state = seed;
+
+    for (i = 0; i < n / 4 + 300000; i++) {
+        kept += prd_table_find(&a.t, prd_tag(lab_random())) != PRD_NO_SLOT;
+    }
+
+    is_int(kept, n / 4 + 300000, "and all are found");
+
+    free(a.mem);
+}
+
+
 static void
 tags(void)
 {
-    uint32_t     i, n, wrong, first[2];
+    uint32_t     i, n, wrong, first[PRD_CHOICES];
     prd_table_t  t;
 
     is_int(prd_tag(0), 1, "no tag is the free one");
@@ -140,11 +187,14 @@ tags(void)
                                     : 0xffffffffffffffffull, first);
             wrong += first[0] / PRD_WAYS >= t.nbuckets
                      || first[1] / PRD_WAYS >= t.nbuckets
-                     || (t.nbuckets > 1 && first[0] == first[1]);
+                     || first[2] / PRD_WAYS >= t.nbuckets
+                     || (t.nbuckets > 1 && first[1] == first[2])
+                     || (n >= PRD_WAYS && (first[0] >= first[1]
+                                           || first[0] >= first[2]));
         }
     }
 
-    is_int(wrong, 0, "two different buckets, inside the table");
+    is_int(wrong, 0, "one near and two different others, inside the table");
 }
 
 
@@ -532,7 +582,7 @@ static void
 faults(void)
 {
     table_t   a;
-    uint32_t  i, slot, clients, left, first[2], third;
+    uint32_t  b, i, slot, clients, left, first[PRD_CHOICES], other;
     uint64_t  tag;
     unsigned  evicted;
 
@@ -548,47 +598,41 @@ faults(void)
     tag = prd_tag(lab_random());
     prd_table_buckets(&a.t, tag, first);
 
-    third = 0;
+    other = 0;
 
-    while (third - first[0] < PRD_WAYS || third - first[1] < PRD_WAYS
-           || atomic_load(&a.t.tags[third]))
+    while (other - first[0] < PRD_WAYS || other - first[1] < PRD_WAYS
+           || other - first[2] < PRD_WAYS || atomic_load(&a.t.tags[other]))
     {
-        third++;
+        other++;
     }
 
-    atomic_store(&a.t.tags[third], tag);
+    atomic_store(&a.t.tags[other], tag);
     is_int(prd_table_check(&a.t, &clients, &left), 1,
            "a tag in a bucket that is not its own");
-    atomic_store(&a.t.tags[third], 0);
+    atomic_store(&a.t.tags[other], 0);
+
+    /* room in each of its buckets */
+
+    for (b = 0; b < PRD_CHOICES; b++) {
+        atomic_store(&a.t.tags[first[b] + 6], 0);
+        atomic_store(&a.t.tags[first[b] + 7], 0);
+    }
 
     prd_table_insert(&a.t, tag, NOW, &slot, &evicted);
 
-    for (i = first[0]; atomic_load(&a.t.tags[i]) || i == slot; i++) {
-        /* void */
-    }
+    for (b = 0; b < PRD_CHOICES; b++) {
+        i = first[b] + (first[b] + 6 == slot ? 7 : 6);
 
-    if (i - first[0] < PRD_WAYS) {
         atomic_store(&a.t.tags[i], tag);
         is_int(prd_table_check(&a.t, &clients, &left), 1,
-               "a tag twice, in its first bucket or both");
+               "a tag twice, the second in its bucket %u", b);
         atomic_store(&a.t.tags[i], 0);
     }
 
-    for (i = first[1]; atomic_load(&a.t.tags[i]) || i == slot; i++) {
-        /* void */
-    }
-
-    if (i - first[1] < PRD_WAYS) {
-        atomic_store(&a.t.tags[i], tag);
-        is_int(prd_table_check(&a.t, &clients, &left), 1,
-               "a tag twice, in its second bucket or both");
-        atomic_store(&a.t.tags[i], 0);
-    }
-
-    atomic_store(&a.t.tags[third], claim_of(8, 1));
+    atomic_store(&a.t.tags[other], claim_of(8, 1));
     is_int(prd_table_check(&a.t, &clients, &left), 0, "a claim is no fault");
     is_int(left, 1, "but counted");
-    atomic_store(&a.t.tags[third], 0);
+    atomic_store(&a.t.tags[other], 0);
 
     is_int(prd_table_check(&a.t, &clients, &left), 0, "nothing is wrong");
 
@@ -599,6 +643,7 @@ faults(void)
 int
 main(void)
 {
+    near();
     tags();
     load();
     evictions();
