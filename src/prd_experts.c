@@ -938,7 +938,7 @@ static float
 prd_track_reach(const prd_track_bins_t *b, unsigned horizon,
     const prd_track_view_t *v, const prd_track_made_t *m)
 {
-    float     far;
+    float     far, last, more;
     unsigned  i;
 
     if (b->age < TRACK_RARE) {
@@ -946,9 +946,17 @@ prd_track_reach(const prd_track_bins_t *b, unsigned horizon,
     }
 
     i = PRD_QUANTILES - 1;
-    far = v->at[PRD_EXPERT_LAST];
-    far += prd_track_unpack(b->steps[horizon][far != 0][i - 1]);
-    far = prd_max(far, m->q[PRD_EXPERT_STEPS][i]) - m->mix[0];
+    last = v->at[PRD_EXPERT_LAST];
+    more = prd_track_unpack(b->steps[horizon][last != 0][i - 1]);
+    more = prd_max(more, m->q[PRD_EXPERT_STEPS][i] - last);
+    far = last + more - m->mix[0];
+
+    /* steps from where it is now; where it will be errors are larger */
+
+    if (m->mix[0] > last) {
+        far = more * sqrtf((m->mix[0] + 1) / (last + 1));
+    }
+
     far = prd_max(far, 0) * (2 + 2.0f * TRACK_RARE / (float) b->age);
 
     return prd_max(m->mix[0] + far, m->mix[i]);
