@@ -456,7 +456,7 @@ prd_decide_prepare(prd_view_t *view, const prd_policy_t *policy,
     }
 
     if (leases) {
-        __builtin_prefetch(&leases[answer->slot], 1);
+        prd_prefetch(&leases[answer->slot]);
     }
 
     e = &view->table.entries[answer->slot];

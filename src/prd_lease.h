@@ -274,8 +274,8 @@ static inline void
 prd_lease_fetch(const prd_view_t *view, uint32_t slot)
 {
     __builtin_prefetch(&view->table.tags[slot]);
-    __builtin_prefetch(&view->table.entries[slot], 1);
-    __builtin_prefetch(&view->leases[slot], 1);
+    prd_prefetch(&view->table.entries[slot]);
+    prd_prefetch(&view->leases[slot]);
 }
 
 /*

@@ -195,7 +195,7 @@ prd_table_fetch(const prd_table_t *t, uint64_t tag)
     guess = prd_table_guess(t, tag);
 
     __builtin_prefetch(&t->tags[guess]);
-    __builtin_prefetch(&t->entries[guess], 1);
+    prd_prefetch(&t->entries[guess]);
 }
 
 

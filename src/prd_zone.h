@@ -260,8 +260,7 @@ prd_view_fetch(const prd_view_t *view, uint64_t tag)
     prd_table_fetch(&view->table, tag);
 
     if (view->leases) {
-        __builtin_prefetch(&view->leases[prd_table_guess(&view->table, tag)],
-                           1);
+        prd_prefetch(&view->leases[prd_table_guess(&view->table, tag)]);
     }
 }
 
