@@ -115,6 +115,12 @@ prd_home_load(prd_view_t *view, const prd_policy_t *policy,
         return;
     }
 
+    /* the profile does not tell what was proven; no more than we know */
+
+    if (known) {
+        r.proven = prd_max(r.proven, l->proven);
+    }
+
     r.generation = generation;
     *l = r;
     loaded[slot] = c->version;
