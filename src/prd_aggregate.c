@@ -209,6 +209,7 @@ prd_agg_quantiles(const float *cell, float votes, float vote,
 
         if (k == 1) {
             tail = prd_agg_tail(cell, c, part, vote, edge, u[k]);
+            tail = prd_min(tail, edge[CELLS]);
         }
     }
 
