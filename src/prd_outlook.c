@@ -750,10 +750,10 @@ prd_outlook_close_tracks(prd_outlook_view_t *v, prd_outlook_work_t *w,
 
 void
 prd_outlook_look_ahead(prd_outlook_view_t *v, uint64_t end_s,
-    prd_outlook_ahead_pt publish, void *data)
+    uint32_t horizon_s, prd_outlook_ahead_pt publish, void *data)
 {
     float                 ahead;
-    uint32_t              n, b, last;
+    uint32_t              n, b, at, last;
     prd_track_t           track;
     prd_outlook_t        *o;
     prd_tracked_t        *c;
@@ -785,6 +785,14 @@ prd_outlook_look_ahead(prd_outlook_view_t *v, uint64_t end_s,
             continue;
         }
 
+        /* nor before the forecasts after their hour count */
+
+        at = t->bin[PRD_OUTLOOK_HOURS] ? t->bin[PRD_OUTLOOK_HOURS] : last;
+
+        if (at < b && !prd_outlook_due(PRD_OUTLOOK_HOURS, at, end_s)) {
+            continue;
+        }
+
         memcpy(&track, &t->track, sizeof(prd_track_t));
         prd_outlook_begin(c);
 
@@ -801,6 +809,11 @@ prd_outlook_look_ahead(prd_outlook_view_t *v, uint64_t end_s,
 
         prd_words_write(&t->track, &track, sizeof(prd_track_t));
         prd_outlook_float(&c->ahead, ahead);
+
+        if (prd_outlook_class(horizon_s) == PRD_OUTLOOK_HOURS) {
+            prd_outlook_float(&t->ahead, ahead);
+        }
+
         prd_outlook_end(c);
 
         if (ahead > 0) {

@@ -296,7 +296,7 @@ typedef void (*prd_outlook_ahead_pt)(void *data, uint32_t slot,
     uint16_t generation, float ahead);
 
 void prd_outlook_look_ahead(prd_outlook_view_t *v, uint64_t end_s,
-    prd_outlook_ahead_pt publish, void *data);
+    uint32_t horizon_s, prd_outlook_ahead_pt publish, void *data);
 
 /* A bin in which more came than was forecast. */
 void prd_outlook_miss(prd_outlook_view_t *v, const prd_miss_t *miss);

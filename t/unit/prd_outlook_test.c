@@ -19,6 +19,7 @@ static prd_outlook_work_t  w;
 static prd_word_t          tags[SLOTS];
 static float               ahead;
 static uint8_t             votes;          /* of count() */
+static uint32_t            horizon;
 
 
 static void
@@ -60,6 +61,7 @@ count(uint32_t slot, uint32_t requests, uint64_t s, uint16_t hours)
     bin.requests = requests;
     bin.tokens = (float) requests;
     bin.start_s = s;
+    bin.horizon_s = horizon;
 
     atomic_store(&tags[slot], bin.tag);
 
@@ -563,7 +565,7 @@ orphans(void)
     memset(told, 0, sizeof(told));
 
     for (i = 0; i < v.tracks; i++) {
-        prd_outlook_look_ahead(&v, LAB_S + 3600 * (h + 1), tell, told);
+        prd_outlook_look_ahead(&v, LAB_S + 3600 * (h + 1), 300, tell, told);
     }
 
     ok(told[2] == 1 && told[5] == 1, "a pass tells of each track once");
@@ -788,6 +790,82 @@ portions(void)
 }
 
 
+/*
+ * Nor does it matter, to who comes every hour, when the pass that looks ahead
+ * for the idle comes by.
+ */
+
+static void
+nothing(void *data, uint32_t slot, uint16_t generation, float expected)
+{
+    (void) data;
+    (void) slot;
+    (void) generation;
+    (void) expected;
+}
+
+
+static void
+any_turn(uint32_t horizon_s)
+{
+    int           run, known, other;
+    float        *expected;
+    uint32_t      i, s, minute;
+    uint64_t      at;
+
+    expected = malloc(3600 * 40 * sizeof(float));
+    known = other = 0;
+    horizon = horizon_s;
+
+    for (run = 0; run < 2; run++) {
+        begin();
+
+        for (i = 0; i < 3600; i++) {
+            at = LAB_S / 86400 * 86400 + 10 * i;
+            minute = i % 360;
+
+            if (i == 500 && run) {
+                v.outlook->tracks_at += 17;
+                v.outlook->tracks_at %= v.outlook->tracks_used;
+            }
+
+            for (s = 0; s < 40; s++) {
+
+                if (i > 2 && (minute < 2 + s % 3 || minute >= 350 + s % 5
+                              || (i / 7 + s) % 3 == 0))
+                {
+                    continue;
+                }
+
+                ahead = 0;
+                (void) count(s, 5 + (i + s) * 7 % 31, at, 50);
+
+                if (run == 0) {
+                    expected[i * 40 + s] = ahead;
+
+                } else {
+                    known += ahead > 0;
+                    other += ahead != expected[i * 40 + s];
+                }
+            }
+
+            prd_outlook_close_tracks(&v, &w, at + 10, horizon_s, nobody,
+                                     NULL);
+            prd_outlook_look_ahead(&v, at + 10, horizon_s, nothing, NULL);
+        }
+
+        end();
+    }
+
+    ok(known > 1000 && other == 0,
+       "horizon %u: %d forecasts, %d depend on whose turn it was", horizon_s,
+       known, other);
+
+    horizon = 0;
+    free(expected);
+}
+
+
 int
 main(void)
 {
@@ -801,6 +879,9 @@ main(void)
     bytes();
     network();
     portions();
+    any_turn(60);
+    any_turn(300);
+    any_turn(3600);
 
     return done_testing();
 }
