@@ -1398,12 +1398,13 @@ prd_outlook_group(const prd_outlook_view_t *v, uint32_t slot,
 }
 
 
-prd_rc_t
-prd_outlook_copy_bins(const prd_outlook_view_t *v, const prd_tracked_t *c,
+/* A copy that holds together, whoever writes meanwhile. */
+
+static prd_rc_t
+prd_outlook_copy_as_is(const prd_outlook_view_t *v, const prd_tracked_t *c,
     prd_outlook_track_t *copy)
 {
     uint32_t              tries, seq, owner;
-    unsigned              k;
     prd_tracked_t        *mine;
     prd_outlook_track_t  *t;
 
@@ -1439,28 +1440,39 @@ prd_outlook_copy_bins(const prd_outlook_view_t *v, const prd_tracked_t *c,
         prd_words_read(copy, t, sizeof(prd_outlook_track_t));
         atomic_thread_fence(memory_order_acquire);
 
-        if (atomic_load_explicit(&mine->seq, memory_order_relaxed) != seq) {
-            continue;
+        if (atomic_load_explicit(&mine->seq, memory_order_relaxed) == seq) {
+            return PRD_OK;
         }
-
-        /* without a vote nothing but the copy is written */
-
-        for (k = 0; k < PRD_TRACK_CLASSES; k++) {
-            if (copy->late_bin[k]) {
-                (void) prd_track_close(&copy->track, &v->outlook->tracks, k,
-                                       copy->bin[k], copy->sum[k], 0, NULL,
-                                       0);
-                copy->bin[k] = copy->late_bin[k];
-                copy->sum[k] = copy->late[k];
-                copy->late_bin[k] = 0;
-                copy->late[k] = 0;
-            }
-        }
-
-        return PRD_OK;
     }
 
     return PRD_DECLINED;
+}
+
+
+prd_rc_t
+prd_outlook_copy_bins(const prd_outlook_view_t *v, const prd_tracked_t *c,
+    prd_outlook_track_t *copy)
+{
+    unsigned  k;
+
+    if (prd_outlook_copy_as_is(v, c, copy) != PRD_OK) {
+        return PRD_DECLINED;
+    }
+
+    /* without a vote nothing but the copy is written */
+
+    for (k = 0; k < PRD_TRACK_CLASSES; k++) {
+        if (copy->late_bin[k]) {
+            (void) prd_track_close(&copy->track, &v->outlook->tracks, k,
+                                   copy->bin[k], copy->sum[k], 0, NULL, 0);
+            copy->bin[k] = copy->late_bin[k];
+            copy->sum[k] = copy->late[k];
+            copy->late_bin[k] = 0;
+            copy->late[k] = 0;
+        }
+    }
+
+    return PRD_OK;
 }
 
 
@@ -1471,7 +1483,7 @@ prd_outlook_copy_track(const prd_outlook_view_t *v, const prd_tracked_t *c,
     prd_rc_t             rc;
     prd_outlook_track_t  t;
 
-    rc = prd_outlook_copy_bins(v, c, &t);
+    rc = prd_outlook_copy_as_is(v, c, &t);
 
     if (rc == PRD_OK) {
         memcpy(track, &t.track, sizeof(prd_track_t));

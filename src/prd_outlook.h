@@ -368,8 +368,8 @@ prd_rc_t prd_outlook_network(const prd_outlook_view_t *v,
     prd_gru_told_t *told);
 
 /*
- * Its track, with what is over but not yet closed closed in the copy;
- * PRD_DECLINED: it has none.
+ * Its track as decisions see it, without what is over but not yet closed;
+ * for any reader.  PRD_DECLINED: it has none.
  */
 prd_rc_t prd_outlook_copy_track(const prd_outlook_view_t *v,
     const prd_tracked_t *c, prd_track_t *track);
@@ -391,10 +391,11 @@ prd_rc_t prd_outlook_give(prd_outlook_view_t *v, const prd_tracked_t *c,
 
 /*
  * The same of a track, for a file or another zone: a copy of what a record
- * has, with its open bins, and back to the client in `slot`, whose record was
- * given before; `ahead` of it is worked out anew.  The caller has checked
- * t->track.  PRD_DECLINED: there is none, or it is being written; there is no
- * such record, or it has one.  PRD_EFULL: there is no track left.
+ * has, with its open bins and with those closed that are over, and back to
+ * the client in `slot`, whose record was given before; `ahead` of it is worked
+ * out anew.  The caller has checked t->track.  PRD_DECLINED: there is none, or
+ * it is being written; there is no such record, or it has one.  PRD_EFULL:
+ * there is no track left.
  */
 prd_rc_t prd_outlook_copy_bins(const prd_outlook_view_t *v,
     const prd_tracked_t *c, prd_outlook_track_t *t);

@@ -1402,10 +1402,10 @@ live(prd_view_t *view, uint64_t from_s, uint64_t until_s)
 static unsigned
 forecasts(prd_view_t *view, uint64_t tag, float q[36], float *ahead)
 {
-    unsigned       i, n, h;
-    uint32_t       slot;
-    prd_track_t    t;
-    prd_tracked_t  c;
+    unsigned             i, n, h;
+    uint32_t             slot;
+    prd_tracked_t        c;
+    prd_outlook_track_t  t;
 
     memset(q, 0, 36 * sizeof(float));
     *ahead = -1;
@@ -1421,14 +1421,17 @@ forecasts(prd_view_t *view, uint64_t tag, float q[36], float *ahead)
 
     *ahead = c.ahead;
 
-    if (prd_outlook_copy_track(&view->outlook, &c, &t) != PRD_OK) {
+    /* what is over counts, whether it has been closed or not */
+
+    if (prd_outlook_copy_bins(&view->outlook, &c, &t) != PRD_OK) {
         return 0;
     }
 
     for (i = 0; i < 3; i++) {
         for (h = 0; h < 3; h++) {
-            n += prd_track_forecast(&t, &view->outlook.outlook->tracks, i, h,
-                                    NULL, 0, q + 12 * i + 4 * h) == PRD_OK;
+            n += prd_track_forecast(&t.track, &view->outlook.outlook->tracks,
+                                    i, h, NULL, 0, q + 12 * i + 4 * h)
+                 == PRD_OK;
         }
     }
 
