@@ -625,11 +625,7 @@ prd_track_view_now(const prd_track_t *t, const prd_tracks_t *p,
     v->unit = b->unit[b->idle > 0] + 0.05f;
     v->young = b->age < TRACK_YOUNG;
     v->coarse = prd_track_idle(b->idle);
-
-    /* clients whose errors are as large have like weights and widths */
-
-    v->state = prd_track_state(v->unit * sqrtf(b->level_short + 1), v->coarse,
-                               v->young);
+    v->state = prd_track_state(b->level_long, v->coarse, v->young);
 }
 
 

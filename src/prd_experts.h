@@ -165,8 +165,7 @@ typedef struct {
 /*
  * States.  Clients that are known: level (9) x idle time (6).  Young ones:
  * level (3) x idle time.  Then idle time alone, and all: what stands in where
- * a state has been seen too little.  For errors the level is the location
- * they are errors of; for weights and widths it is the client's mean error.
+ * a state has been seen too little.
  */
 
 #define PRD_TRACK_LEVELS   9
