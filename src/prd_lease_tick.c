@@ -11,8 +11,8 @@
 
 #define PRD_LEASE_TAU_MS     8000     /* of the pace */
 #define PRD_LEASE_AHEAD_S    2        /* a grant lasts for that long, */
-#define PRD_LEASE_PLENTY_S   4        /* from a bucket that is less than a */
-                                      /* quarter full for that long, */
+#define PRD_LEASE_PLENTY_S   4        /* for that long where the bucket is */
+                                      /* less than a quarter full with it, */
 #define PRD_LEASE_SPARE      3        /* and some requests longer */
 #define PRD_LEASE_REPORT_MS  2000     /* what was spent is told by then */
 #define PRD_LEASE_TIGHT_MS   100      /* unused for that long while the */
@@ -465,7 +465,7 @@ prd_lease_tick(prd_view_t *view, prd_due_t *due, uint32_t now_ms,
     double        x;
     uint32_t      have, idle, back, want, pace, estimate, age;
     uint64_t      held, word;
-    unsigned      report, tight, plenty;
+    unsigned      report, tight;
     prd_entry_t  *e;
     prd_lease_t  *l;
 
@@ -502,7 +502,6 @@ prd_lease_tick(prd_view_t *view, prd_due_t *due, uint32_t now_ms,
         - due->drain * prd_elapsed(prd_word_ms(word), now_ms);
     estimate = x > 0 ? (uint32_t) x : 0;
     tight = (uint64_t) estimate + have > due->free / 2;
-    plenty = (uint64_t) estimate + have < due->free / 4;
 
     word = prd_lease_load(&l->work);
     pace = prd_word_level(prd_lease_load(&l->pace));
@@ -551,8 +550,13 @@ prd_lease_tick(prd_view_t *view, prd_due_t *due, uint32_t now_ms,
     if (want) {
         pace = prd_word_level(prd_lease_load(&l->pace));
         req->want = prd_lease_want(pace, have, due->quantum, view->table.unit,
-                                   plenty ? PRD_LEASE_PLENTY_S
-                                          : PRD_LEASE_AHEAD_S);
+                                   PRD_LEASE_PLENTY_S);
+
+        if ((uint64_t) estimate + have + req->want >= due->free / 4) {
+            req->want = prd_lease_want(pace, have, due->quantum,
+                                       view->table.unit, PRD_LEASE_AHEAD_S);
+        }
+
         req->flags = req->want ? PRD_LEASE_F_WANT : 0;
     }
 

@@ -364,6 +364,46 @@ ordinary(void)
 }
 
 
+/* What a key of ten requests a second holds at most, in seconds of it. */
+
+static double
+lent(const char *words, unsigned *asks)
+{
+    uint32_t  i;
+    uint64_t  most;
+
+    start(words, 1, LAB_MS);
+
+    for (i = 0; i < 600; i++) {
+        (void) request(0, 1, PRD_LEASE_LEASE);
+        tick(0, 0, 0);
+        pass(100);
+    }
+
+    most = 0;
+    (void) held(&most);
+    *asks = asked + ticked;
+    ok(books(), "%s: books agree", words);
+
+    return (double) most / PRD_MILLI / 10;
+}
+
+
+static void
+plenty(void)
+{
+    double    much, little;
+    unsigned  seldom, often;
+
+    much = lent("rate=100r/s burst=1000", &seldom);
+    little = lent("rate=100r/s burst=40", &often);
+
+    ok(much > 3 && much < 4.5, "a bucket with plenty lends for %.1f s", much);
+    ok(little > 1 && little < 2.5, "a small one for %.1f s", little);
+    ok(seldom < often, "and is asked less often: %u times, %u", seldom, often);
+}
+
+
 /* Random nodes, keys, costs, losses: the bound and the books. */
 
 static void
@@ -1661,6 +1701,7 @@ main(void)
     grants();
     strict();
     ordinary();
+    plenty();
     refused();
     alone();
     debt();
