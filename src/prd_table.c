@@ -1,8 +1,8 @@
 
 /*
  * Two-choice table: a key whose near bucket has no room goes to the emptier of
- * two others (Azar, Broder, Karlin, Upfal 1994); with 8 ways no
- * key is lost up to a load of 0.7, where one choice loses keys at 0.5.
+ * two others (Azar, Broder, Karlin, Upfal 1994); with 8 ways no key is lost up
+ * to a load of 0.7, where one choice loses keys at 0.5.
  */
 
 
@@ -61,8 +61,10 @@ prd_table_find_far(const prd_table_t *t, uint64_t tag)
 
     prd_table_pair(t, tag, first + 1);
 
-    __builtin_prefetch(&t->entries[first[1] + prd_table_way(tag)], 1);
-    __builtin_prefetch(&t->entries[first[2] + prd_table_way(tag)], 1);
+    /* to be read: one of the two is somebody else's */
+
+    __builtin_prefetch(&t->entries[first[1] + prd_table_way(tag)]);
+    __builtin_prefetch(&t->entries[first[2] + prd_table_way(tag)]);
     __builtin_prefetch(&t->tags[first[2]]);
 
     for (b = 1; b < PRD_CHOICES; b++) {
