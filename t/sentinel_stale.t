@@ -183,8 +183,8 @@ sleep 1.5;
 is(master(), $b->addr, 'a master that serves stays while opinions are even');
 
 $b->cli('replicaof', '127.0.0.1', $a->port);
-cmp_ok(follows($a, 'a master that turned replica is left'), '<', 1 * $slow,
-       'within ticks');
+cmp_ok(follows($a, 'a master that turned replica is left'), '<', 3 * $slow,
+       'within ticks, and what a busy machine sleeps');
 is(switches(), 3, 'one change');
 
 
@@ -200,8 +200,8 @@ sleep 0.5;
 is(master(), $a->addr, 'one that lies is not followed to another server');
 say(1, $b);
 say(2, $b);
-cmp_ok(follows($b, 'the one that most name'), '<', 1 * $slow,
-       'within ticks');
+cmp_ok(follows($b, 'the one that most name'), '<', 3 * $slow,
+       'within ticks, and what a busy machine sleeps');
 is(switches(), 4, 'one change');
 
 

@@ -160,7 +160,9 @@ sub record {
 
 my @blocks = ();
 
-ok(wait_until(14 * $slow, sub {
+# what came after the middle of the last tick of a bin is told with the next
+
+ok(wait_until(25 * $slow, sub {
     @blocks = map { my $r = record("k$_"); $r ? $r->{blocks} : 0 } 1 .. 20;
     return !grep { $_ < 1 } @blocks;
 }), 'each home publishes what it has learned') or diag "@blocks";
