@@ -8,7 +8,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use PrdRedis;
-use PrdTest qw(wait_until slurp spew);
+use PrdTest qw(wait_until);
 use Test::More;
 use Time::HiRes qw(sleep time);
 
@@ -24,31 +24,7 @@ my $a = PrdRedis->new($t, 1);
 my $b = PrdRedis->new($t, 2, args => ['--replicaof', '127.0.0.1', $a->port]);
 my $c = PrdRedis->new($t, 3);
 
-# sentinels name what is in their file; nothing in it: nobody
-
-sub say {
-    my ($n, $redis) = @_;
-
-    spew($t->dir . "/names-$n.new", $redis ? $redis->port : '');
-    rename $t->dir . "/names-$n.new", $t->dir . "/names-$n";
-}
-
-for my $n (0 .. 2) {
-    my $file = $t->dir . "/names-$n";
-
-    PrdRedis->fault($t, 10 + $n, sub {
-        my ($words) = @_;
-
-        return "+PONG\r\n" if uc $words->[0] eq 'PING';
-        return "-ERR what?\r\n" if uc $words->[0] ne 'SENTINEL';
-
-        my $port = slurp($file);
-
-        return "*-1\r\n" if $port eq '';
-        return "*2\r\n\$9\r\n127.0.0.1\r\n\$" . length($port)
-               . "\r\n$port\r\n";
-    });
-}
+my $say = PrdRedis->puppets($t, 10, 3);
 
 my $servers = join ' ', map { 'server 127.0.0.1:' . $t->port(10 + $_) . ';' }
               0 .. 2;
@@ -113,9 +89,9 @@ sub serves {
     is(($redis->cli('get', 'n') || 0) - $was, 20, "$what: where commands go");
 }
 
-say(0, $c);
-say(1, $a);
-say(2, $a);
+$say->(0, $c);
+$say->(1, $a);
+$say->(2, $a);
 
 $t->conf(conf('500ms'))->start;
 serves($a, 'at the start');
@@ -132,7 +108,7 @@ for my $n (1 .. 3) {
 # the old workers know the former master, the new ones are told the next: one
 # that is still a replica when they begin
 
-say($_, $b) for 1 .. 2;
+$say->($_, $b) for 1 .. 2;
 ok($t->reload(conf('510ms')), 'reload while a failover is under way');
 sleep 0.3 * $slow;
 $b->cli('replicaof', 'no', 'one');
@@ -145,14 +121,14 @@ is(scalar $t->log_lines(qr/the master is \Q@{[$c->addr]}\E/), 0,
 
 # most do not know: the one that does is believed until others do
 
-say(0, $b);
-say(1, undef);
-say(2, undef);
+$say->(0, $b);
+$say->(1, undef);
+$say->(2, undef);
 ok($t->reload(conf('520ms')), 'reload while one alone knows');
 serves($b, 'the one that is known');
 
-say($_, $c) for 0 .. 1;
-say(2, $b);
+$say->($_, $c) for 0 .. 1;
+$say->(2, $b);
 ok(wait_until(10, sub { master() eq $c->addr }), 'then most know better');
 ok($t->reload(conf('530ms')), 'reload');
 serves($c, 'and new workers begin there');

@@ -8,7 +8,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use PrdRedis;
-use PrdTest qw(wait_until slurp spew);
+use PrdTest qw(wait_until);
 use Test::More;
 use Time::HiRes qw(sleep time);
 
@@ -24,38 +24,11 @@ my $a = PrdRedis->new($t, 1);
 my $b = PrdRedis->new($t, 2, args => ['--replicaof', '127.0.0.1', $a->port]);
 my $c = PrdRedis->new($t, 3);
 
-# sentinels name what is in their file; nothing in it: nobody
+my $say = PrdRedis->puppets($t, 10, 3);
 
-sub say {
-    my ($n, $redis) = @_;
-
-    spew($t->dir . "/names-$n.new", $redis ? $redis->port : '');
-    rename $t->dir . "/names-$n.new", $t->dir . "/names-$n";
-}
-
-for my $n (0 .. 2) {
-    my $file = $t->dir . "/names-$n";
-
-    PrdRedis->fault($t, 10 + $n, sub {
-        my ($words) = @_;
-
-        return "+PONG\r\n" if uc $words->[0] eq 'PING';
-        return "-ERR what?\r\n" if uc $words->[0] ne 'SENTINEL';
-
-        my ($port, $host) = split /,/, slurp($file);
-
-        return "*-1\r\n" if !defined $port;
-
-        $host //= '127.0.0.1';
-
-        return "*2\r\n\$" . length($host) . "\r\n$host\r\n\$"
-               . length($port) . "\r\n$port\r\n";
-    });
-}
-
-say(0, $c);
-say(1, $a);
-say(2, $a);
+$say->(0, $c);
+$say->(1, $a);
+$say->(2, $a);
 
 my $servers = join ' ', map { 'server 127.0.0.1:' . $t->port(10 + $_) . ';' }
               0 .. 2;
@@ -130,8 +103,8 @@ is(master('lonely'), $c->addr, 'whose only sentinel is believed');
 
 # then there is nobody but that one
 
-say(1, undef);
-say(2, undef);
+$say->(1, undef);
+$say->(2, undef);
 
 my $told = 'names ' . $c->addr . ', the master stays ' . $a->addr;
 
@@ -155,7 +128,7 @@ is(scalar $t->log_lines(qr/store "shared".* names .* the master stays/), 1,
 
 # all name a replica: one that a failover was begun with, or an old story
 
-say($_, $b) for 0 .. 2;
+$say->($_, $b) for 0 .. 2;
 
 ok($t->wait_for_log(qr/\Q@{[$b->addr]}\E, which sentinels name, is no master/),
    'a replica is none');
@@ -177,8 +150,8 @@ ok(wait_until(10, sub { !grep { $_->{role} =~ /former|named/ }
 
 # it turns replica again, and as many sentinels know as do not
 
-say(0, undef);
-say(1, $a);
+$say->(0, undef);
+$say->(1, $a);
 sleep 1.5;
 is(master(), $b->addr, 'a master that serves stays while opinions are even');
 
@@ -190,16 +163,16 @@ is(switches(), 3, 'one change');
 
 # it dies, and the sentinels learn one by one who took over
 
-say($_, $a) for 0 .. 2;
+$say->($_, $a) for 0 .. 2;
 ok(wait_until(10, sub { ask(command => 'PING')->{ok} }), 'all agree');
 $a->kill;
 $b->cli('replicaof', 'no', 'one');
 sleep 0.3;
-say(0, $c);
+$say->(0, $c);
 sleep 0.5;
 is(master(), $a->addr, 'one that lies is not followed to another server');
-say(1, $b);
-say(2, $b);
+$say->(1, $b);
+$say->(2, $b);
 cmp_ok(follows($b, 'the one that most name'), '<', 3 * $slow,
        'within ticks, and what a busy machine sleeps');
 is(switches(), 4, 'one change');
@@ -211,8 +184,7 @@ for my $text ('0', '65536', 'x', '-1', '', "1,a\nb", "1,\0", '1,' . 'x' x 256,
               '1,no.such.host.test')
 {
     for my $n (0 .. 2) {
-        spew($t->dir . "/names-$n.new", $text);
-        rename $t->dir . "/names-$n.new", $t->dir . "/names-$n";
+        $say->($n, $text);
     }
 
     sleep 0.3;

@@ -385,6 +385,46 @@ sub sentinel {
 }
 
 
+# COUNT sentinels on port(N) and so on that say what they are told.  Returns the
+# function that tells one, by its number, which server to name from now on:
+# undef for none, or "port,address".  At first they name nobody.
+
+sub puppets {
+    my ($class, $t, $n, $count) = @_;
+
+    my $say = sub {
+        my ($i, $redis) = @_;
+
+        my $file = $t->dir . "/names-$i";
+
+        spew("$file.new", ref $redis ? $redis->port : $redis // '');
+        rename "$file.new", $file or die "$file: $!\n";
+    };
+
+    for my $i (0 .. $count - 1) {
+        $say->($i);
+
+        $class->fault($t, $n + $i, sub {
+            my ($words) = @_;
+
+            return "+PONG\r\n" if uc $words->[0] eq 'PING';
+            return "-ERR what?\r\n" if uc $words->[0] ne 'SENTINEL';
+
+            my ($port, $host) = split /,/, slurp($t->dir . "/names-$i");
+
+            return "*-1\r\n" if !defined $port;
+
+            $host //= '127.0.0.1';
+
+            return "*2\r\n\$" . length($host) . "\r\n$host\r\n\$"
+                   . length($port) . "\r\n$port\r\n";
+        });
+    }
+
+    return $say;
+}
+
+
 # A server of one's own on port(N).  CODE is called with each command (an
 # array of its words) and what is left of the connection's state (a hash), and
 # returns bytes to send; undef closes the connection, after what { bytes } of
