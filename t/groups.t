@@ -7,8 +7,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
-use POSIX qw(strftime);
-use PrdTest qw(slurp spew wait_until);
+use PrdTest qw(slurp wait_until);
 use Test::More;
 
 
@@ -16,7 +15,6 @@ $ENV{TZ} = 'JST-9';                   # Tokyo, whatever the host knows of it
 
 my $t = PrdTest->new;
 my $dir = $t->dir;
-my $replay = $ENV{PRD_REPLAY} || "$PrdTest::ROOT/build/predictive-replay";
 
 
 # Five days of a log, until now: requests around the clock, at office hours,
@@ -26,13 +24,18 @@ my $end = time;
 my $midnight = int(($end + 9 * 3600) / 86400) * 86400 - 9 * 3600;
 my $seed = 11;
 my @requests;
+my %class = (power => 'api', batch => 'export', office => 'page');
 
 sub draw { $seed = ($seed * 1103515245 + 12345) % 2147483648; $seed >> 8 }
 
 sub at {
     my ($s, $client) = @_;
 
-    push @requests, [$s, $client] if $s > $end - 5 * 86400 && $s <= $end;
+    return if $s <= $end - 5 * 86400 || $s > $end;
+
+    my $class = $class{$client =~ s/\d+//r} // '';
+
+    push @requests, [$s, "key=$client&class=$class", 500 + draw() % 1000];
 }
 
 for my $day (map { $midnight - $_ * 86400 } reverse 0 .. 5) {
@@ -54,16 +57,6 @@ for my $day (map { $midnight - $_ * 86400 } reverse 0 .. 5) {
     }
 }
 
-@requests = sort { $a->[0] <=> $b->[0] } @requests;
-
-my %class = (power => 'api', batch => 'export', office => 'page');
-
-spew("$dir/log", join '', map {
-    sprintf qq(192.0.2.1 - - [%s +0000] "GET /?key=%s&class=%s HTTP/1.1" 200 %d "-" )
-            . qq("-"\n), strftime('%d/%b/%Y:%H:%M:%S', gmtime $_->[0]),
-            $_->[1], $class{$_->[1] =~ s/\d+//r} // '', 500 + draw() % 1000
-} @requests);
-
 $t->conf(<<'END');
 worker_processes 2;
 predictive_zone $arg_key zone=one:1m rate=10r/s burst=20 class=$arg_class network=on;
@@ -84,14 +77,7 @@ server {
 }
 END
 
-mkdir "$dir/state" or die "$!\n";
-chmod 0777, "$dir/state";             # workers may run as somebody else
-
-my ($exit, $out) = $t->run($replay, '--quiet', '-c', "$dir/nginx.conf",
-                           '--zone', 'one', '--state', "$dir/state/learned",
-                           "$dir/log");
-
-is($exit, 0, 'replay of ' . @requests . ' requests') or diag($out);
+$t->learn('one', @requests);
 
 
 sub groups { $t->json('/api/zones/one/groups') }

@@ -368,6 +368,34 @@ sub run {
 }
 
 
+# Learns a zone of the configuration from REQUESTS, [seconds, arguments] or
+# [seconds, arguments, bytes]: state/learned in the test's directory, where any
+# worker may write.
+
+sub learn {
+    my ($self, $zone, @requests) = @_;
+
+    my $dir = $self->{dir};
+
+    spew("$dir/log", join '', map {
+        sprintf qq(192.0.2.1 - - [%s +0000] "GET /?%s HTTP/1.1" 200 %d "-" "-"\n),
+                POSIX::strftime('%d/%b/%Y:%H:%M:%S', gmtime $_->[0]), $_->[1],
+                $_->[2] // 1
+    } sort { $a->[0] <=> $b->[0] } @requests);
+
+    mkdir "$dir/state" or die "$dir/state: $!\n";
+    chmod 0777, "$dir/state";
+
+    my ($exit, $out) = $self->run($ENV{PRD_REPLAY}
+                                  || "$ROOT/build/predictive-replay",
+                                  '--quiet', '-c', "$dir/nginx.conf",
+                                  '--zone', $zone, '--state',
+                                  "$dir/state/learned", "$dir/log");
+
+    is($exit, 0, 'replay of ' . @requests . ' requests') or diag($out);
+}
+
+
 # Starts a process that is stopped when the test ends, its output in
 # DIR/NAME.out.  Returns a handle for kill_process() and stop_process().
 
