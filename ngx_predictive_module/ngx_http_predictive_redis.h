@@ -202,6 +202,12 @@ ngx_int_t ngx_http_predictive_stores_init(
     ngx_uint_t slot);
 void ngx_http_predictive_stores_exit(ngx_http_predictive_main_conf_t *pmcf);
 
+/* Of ngx_http_predictive_mode_e, as they are written; NULL at the end. */
+extern const char *const  ngx_http_predictive_modes[];
+
+
+/* _store_status.c */
+
 /* "stores" of /status, with its braces; families of /metrics. */
 void ngx_http_predictive_stores_json(ngx_http_predictive_main_conf_t *pmcf,
     ngx_http_predictive_json_t *json);
