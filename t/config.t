@@ -16,47 +16,8 @@ my $t = PrdTest->new;
 mkdir $t->dir . '/state';
 chmod 0777, $t->dir . '/state';
 
-# A text for http {}, what the message is to say, and what is in the line that
-# it names.
-
-sub refused {
-    my ($text, $what, $line) = @_;
-
-    my ($exit, $out) = $t->conf_test("http {\n$text\n}\n");
-    my ($message) = $out =~ /\[emerg\] (?:\d+#\d+: )?(.*)/;
-
-    my ($name) = $text =~ /^\s*(.*?)\s*$/s;
-    $name = '...' . substr $name, -60 if length $name > 63;
-    $name =~ s/\s+/ /g;
-
-    isnt($exit, 0, "refused: $name");
-    ok(index($message // '', $what) >= 0, "says: $what")
-        or diag("instead of: $what\nsays: " . ($message // $out));
-    like($message // '', qr/ in \S*nginx\.conf:\d+$/, 'and where');
-
-    if (defined $line) {
-        my ($conf, $n) = ($message // '') =~ /(\S+nginx\.conf):(\d+)$/;
-        my @lines = $conf ? split(/\n/, PrdTest::slurp($conf)) : ();
-
-        like($n ? $lines[$n - 1] : '', $line, 'the line');
-    }
-
-    unlink glob($t->dir . '/test-*');
-}
-
-sub taken {
-    my ($text, $name, $warning) = @_;
-
-    my ($exit, $out) = $t->conf_test("http {\n$text\n}\n");
-
-    is($exit, 0, "taken: $name") or diag($out);
-
-    if (defined $warning) {
-        like($out, $warning, 'with a warning');
-    } else {
-        unlike($out, qr/\[warn\]/, 'without a warning');
-    }
-}
+sub refused { $t->refuses(@_) }
+sub taken   { $t->takes(@_) }
 
 # a zone, a limit, both with some parameter
 

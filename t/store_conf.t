@@ -17,41 +17,8 @@ my $tls = PrdRedis->tls($t)->{dir};
 my $secret = PrdRedis::secret_file($t, 'secret');
 my $base = "server 127.0.0.1:6379; secret file:$secret;";
 
-sub refused {
-    my ($text, $what, $line) = @_;
-
-    my ($exit, $out) = $t->conf_test("http {\n$text\n}\n");
-    my ($message) = reverse $out =~ /\[emerg\] (?:\d+#\d+: )?(.*)/g;
-
-    my ($name) = $text =~ /^\s*(.*?)\s*$/s;
-    $name =~ s/\s+/ /g;
-    $name = '...' . substr $name, -60 if length $name > 63;
-
-    is($exit, 1, "refused: $name");           # and not by a signal
-    ok(index($message // '', $what) >= 0, "says: $what")
-        or diag("instead of: $what\nsays: " . ($message // $out));
-    like($message // '', qr/ in \S*nginx\.conf:\d+$/, 'and where');
-
-    if (defined $line) {
-        my ($conf, $n) = ($message // '') =~ /(\S+nginx\.conf):(\d+)$/;
-        my @lines = $conf ? split(/\n/, PrdTest::slurp($conf)) : ();
-
-        like($n ? $lines[$n - 1] : '', $line, 'the line');
-    }
-
-    unlink glob($t->dir . '/test-*');
-
-    return $out;
-}
-
-sub taken {
-    my ($text, $name) = @_;
-
-    my ($exit, $out) = $t->conf_test("http {\n$text\n}\n");
-
-    is($exit, 0, "taken: $name") or diag($out);
-    unlike($out, qr/\[warn\]/, 'without a warning');
-}
+sub refused { $t->refuses(@_) }
+sub taken   { $t->takes(@_) }
 
 sub store { "predictive_store s {\n$_[0]\n}" }
 

@@ -338,6 +338,55 @@ sub conf_test {
 }
 
 
+# Tests: a text for http {} is refused, by an error that says $what and names a
+# line, which is like $line where that is given.  Returns what was printed.
+
+sub refuses {
+    my ($self, $text, $what, $line) = @_;
+
+    my ($exit, $out) = $self->conf_test("http {\n$text\n}\n");
+    my @errors = $out =~ /\[emerg\] (?:\d+#\d+: )?(.*)/g;
+    my $message = $errors[-1] // '';
+
+    my ($name) = $text =~ /^\s*(.*?)\s*$/s;
+    $name =~ s/\s+/ /g;
+    $name = '...' . substr $name, -60 if length $name > 63;
+
+    is($exit, 1, "refused: $name");           # and not by a signal
+    ok(index($message, $what) >= 0, "says: $what")
+        or diag("instead of: $what\nsays: " . ($message || $out));
+    like($message, qr/ in \S*nginx\.conf:\d+$/, 'and where');
+
+    if (defined $line) {
+        my ($conf, $n) = $message =~ /(\S+nginx\.conf):(\d+)$/;
+        my @lines = $conf ? split(/\n/, slurp($conf)) : ();
+
+        like($n ? $lines[$n - 1] : '', $line, 'the line');
+    }
+
+    unlink glob("$self->{dir}/test-*");
+
+    return $out;
+}
+
+
+# Tests: such a text is taken, with a warning like $warning or without any.
+
+sub takes {
+    my ($self, $text, $name, $warning) = @_;
+
+    my ($exit, $out) = $self->conf_test("http {\n$text\n}\n");
+
+    is($exit, 0, "taken: $name") or diag($out);
+
+    if (defined $warning) {
+        like($out, $warning, 'with a warning');
+    } else {
+        unlike($out, qr/\[warn\]/, 'without a warning');
+    }
+}
+
+
 # Runs a command to its end; returns the exit status (128 + N after a signal)
 # and what it printed to both outputs.
 
