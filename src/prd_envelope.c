@@ -597,6 +597,16 @@ prd_learned_ahead(prd_learned_t *l, const prd_pooled_t *p,
 }
 
 
+/* A block that ends at now_s belongs to the bin before it. */
+
+static uint16_t
+prd_learned_near_bin(const prd_envelope_terms_t *t, double now_s)
+{
+    return (uint16_t) (uint64_t) ((now_s + t->phase_s - PRD_BIN_S / 2)
+                                  / t->horizon_s);
+}
+
+
 void
 prd_learned_near(prd_learned_t *l, prd_pooled_t *p,
     const prd_envelope_terms_t *t, double count, int vote, double now_s)
@@ -605,8 +615,7 @@ prd_learned_near(prd_learned_t *l, prd_pooled_t *p,
     uint16_t  bin, gap;
     unsigned  class_;
 
-    /* a block that ends at now_s belongs to the bin before it */
-    bin = (uint16_t) (uint64_t) ((now_s - PRD_BIN_S / 2) / t->horizon_s);
+    bin = prd_learned_near_bin(t, now_s);
 
     /* a clock that steps back by less than a day stays in its bin */
 
@@ -679,8 +688,7 @@ prd_learned_outlook(const prd_learned_t *l, const prd_envelope_terms_t *t,
 
     *level = l->level;
     run = l->run;
-    gap = (uint16_t) ((uint64_t) ((now_s - PRD_BIN_S / 2) / t->horizon_s)
-                      - l->near_bin - 1);
+    gap = (uint16_t) (prd_learned_near_bin(t, now_s) - l->near_bin - 1);
 
     /* 0xffff: asked within the bin that is still counted */
 

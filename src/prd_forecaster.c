@@ -40,7 +40,7 @@ static void prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
     const prd_policy_t *policy, const prd_envelope_terms_t *t, uint32_t slot,
     double end_s);
 static prd_rc_t prd_forecaster_hour(prd_forecaster_t *f, prd_view_t *view,
-    const prd_policy_t *policy, uint16_t epoch);
+    const prd_policy_t *policy, uint64_t now_s);
 static void prd_forecaster_cost(prd_view_t *view,
     const prd_policy_t *policy);
 static void prd_forecaster_series(prd_view_t *view, double end_s,
@@ -62,6 +62,7 @@ prd_forecaster_terms(const prd_view_t *view, const prd_policy_t *policy,
     t->learning = now_s < (double) view->zone->learn_since_s
                           + policy->params.warmup_s;
     t->ahead = 0;
+    t->phase_s = 0;
 }
 
 
@@ -128,7 +129,7 @@ prd_forecaster_round(prd_forecaster_t *f, prd_view_t *view,
 
     } else if (epoch > atomic_load(&zone->epoch)) {
 
-        rc = prd_forecaster_hour(f, view, policy, (uint16_t) epoch);
+        rc = prd_forecaster_hour(f, view, policy, (uint64_t) now_s);
 
         if (rc != PRD_OK) {
             return rc;
@@ -446,6 +447,8 @@ prd_forecaster_ahead(void *data, uint32_t slot, uint16_t generation,
 
     t = *b->terms;
     t.ahead = ahead;
+    t.phase_s = prd_phase_s(atomic_load_explicit(&b->view->table.tags[slot],
+                                                 memory_order_relaxed));
 
     prd_learned_ahead(l, &b->view->zone->pooled, &t, b->now_s);
     prd_forecaster_publish(b->view, b->policy, slot);
@@ -599,7 +602,7 @@ prd_forecaster_bin(prd_forecaster_t *f, prd_view_t *view,
     batch = 0;
 
     f->start_s = (uint64_t) end_s - PRD_BIN_S;
-    f->epoch = (uint16_t) (uint64_t) ((end_s - PRD_BIN_S / 2) / PRD_EPOCH_S);
+    f->middle_s = (uint64_t) (end_s - PRD_BIN_S / 2);
     memset(f->blocks.parent, 0, sizeof(f->blocks.parent));
     memset(f->top_n, 0, sizeof(f->top_n));
 
@@ -781,6 +784,10 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
         return;
     }
 
+    terms = *t;
+    terms.phase_s = prd_phase_s(tag);
+    t = &terms;
+
     env = atomic_load_explicit(&e->envelope, memory_order_relaxed);
     demand = atomic_exchange_explicit(&e->demand, 0, memory_order_relaxed);
 
@@ -855,10 +862,8 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
         bin.vote = vote;
         bin.horizon_s = (uint32_t) t->horizon_s;
 
-        terms = *t;
         refused = prd_outlook_count(&view->outlook, &f->outlook, &bin,
                                     &terms.ahead);
-        t = &terms;
 
         prd_learned_near(l, &zone->pooled, t, count, vote, end_s);
 
@@ -869,7 +874,7 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
          * false throttling up by half), and no hour ends in a burst of work.
          */
 
-        epoch = f->epoch;
+        epoch = (uint16_t) ((f->middle_s + terms.phase_s) / PRD_EPOCH_S);
 
         /* a clock that steps back by less than a day stays in its hour */
 
@@ -1009,12 +1014,16 @@ prd_forecaster_top(prd_forecaster_t *f, prd_top_e by, const prd_top_t *top)
 }
 
 
-/* At the full hour: who was active in the last one has an hour more. */
+/*
+ * At the full hour, when those of all clients have ended: who was active in
+ * its last one has an hour more.
+ */
 
 static prd_rc_t
 prd_forecaster_hour(prd_forecaster_t *f, prd_view_t *view,
-    const prd_policy_t *policy, uint16_t epoch)
+    const prd_policy_t *policy, uint64_t now_s)
 {
+    uint16_t        epoch;
     uint32_t        s, n;
     uint64_t        tag, away;
     prd_entry_t    *e;
@@ -1042,6 +1051,7 @@ prd_forecaster_hour(prd_forecaster_t *f, prd_view_t *view,
 
         l = &view->learned[s];
         e = &view->table.entries[s];
+        epoch = (uint16_t) ((now_s + prd_phase_s(tag)) / PRD_EPOCH_S);
 
         if (l->count > 0 && l->epoch != epoch
             && prd_env_generation(atomic_load_explicit(&e->envelope,
