@@ -272,7 +272,13 @@ uint32_t prd_learned_trust(const prd_learned_t *l, float peak);
  */
 void prd_learned_prove(prd_learned_t *l);
 
-unsigned prd_age(unsigned n);
+extern const uint8_t  prd_ages[129];
+
+static inline unsigned
+prd_age(unsigned n)
+{
+    return prd_ages[prd_min(n, 128)];
+}
 
 
 #endif /* PRD_ENVELOPE_H_INCLUDED */
