@@ -40,7 +40,8 @@ main(int argc, char **argv)
 {
     long                     clients, bins, b, i, k, n[KINDS];
     void                    *mem;
-    double                   start, took, worst, sum, request, kinds[KINDS];
+    double                   start, took, worst, sum, request;
+    double                   kinds[KINDS], least[KINDS];
     size_t                   size;
     uint32_t                 ms, faults, found, claims;
     uint64_t                 now, worst_at;
@@ -92,6 +93,7 @@ main(int argc, char **argv)
     worst = sum = request = 0;
     memset(n, 0, sizeof(n));
     memset(kinds, 0, sizeof(kinds));
+    memset(least, 0, sizeof(least));
 
     for (b = 0; b < bins; b++) {
 
@@ -122,6 +124,7 @@ main(int argc, char **argv)
         }
 
         kind = closing_kind(now);
+        least[kind] = n[kind] ? prd_min(least[kind], took) : took;
         kinds[kind] += took;
         n[kind]++;
         sum += took;
@@ -145,8 +148,9 @@ main(int argc, char **argv)
 
     for (kind = 0; kind < KINDS; kind++) {
         if (n[kind]) {
-            printf("  %-28s %.3f s (%ld bins)\n", closing_kinds[kind],
-                   kinds[kind] / n[kind], n[kind]);
+            printf("  %-28s %.3f s, %.3f at least (%ld bins)\n",
+                   closing_kinds[kind], kinds[kind] / n[kind], least[kind],
+                   n[kind]);
         }
     }
 

@@ -239,6 +239,7 @@ ngx_http_predictive_explain_forecast(ngx_http_predictive_api_t *api,
     terms.alpha = 1 - params->confidence_ppm / 1e6;
     terms.horizon_s = ngx_max(params->horizon_s, PRD_BIN_S);
     terms.learning = 0;
+    terms.phase_s = prd_phase_s(client->tag);
 
     now_s = (double) ngx_time();
     upper = NAN;

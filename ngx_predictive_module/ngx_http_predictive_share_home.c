@@ -515,6 +515,7 @@ ngx_http_predictive_share_terms(ngx_http_predictive_part_of_t *part,
     t->horizon_s = ngx_max(part->zone->params.horizon_s, PRD_BIN_S);
     t->now_s = (uint64_t) ngx_time();
     t->shared_s = (uint32_t) ((int64_t) t->now_s + part->crew->ahead_s);
+    t->phase_s = 0;                       /* of each client: prd_home.c */
 }
 
 

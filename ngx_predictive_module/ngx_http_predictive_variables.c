@@ -299,6 +299,8 @@ ngx_http_predictive_forecast(ngx_http_predictive_part_t *part)
     terms.alpha = 1 - params->confidence_ppm / 1e6;
     terms.horizon_s = params->horizon_s;
     terms.learning = 0;
+    terms.phase_s = prd_phase_s(atomic_load_explicit(&view->table.tags[slot],
+                                                     memory_order_relaxed));
 
     return prd_learned_forecast(&learned, &view->zone->pooled, &terms,
                                 (double) ngx_time());

@@ -49,17 +49,27 @@
 
 static void prd_scores_init(prd_scores_t *s, double alpha);
 static float prd_scores_quantile(const prd_scores_t *s, double alpha);
-static void prd_scores_vote(prd_scores_t *s, const prd_scores_t *from,
-    double z, double alpha, float most, int learning, double now_s);
 static void prd_learned_rate(prd_learned_t *l, const prd_pooled_t *p,
     const prd_envelope_terms_t *t, int on, double now_s);
 
 
-unsigned
-prd_age(unsigned n)
-{
-    return n >= 128 ? 5 : n >= 32 ? 4 : n >= 8 ? 3 : n >= 3 ? 2 : n >= 1;
-}
+const uint8_t  prd_ages[129] = {
+    0, 1, 1, [3 ... 7] = 2, [8 ... 31] = 3, [32 ... 127] = 4, 5
+};
+
+
+/* 2^(-n / PRD_PROVEN_STEPS) */
+
+static const float  prd_proven_part[PRD_PROVEN_MOST + 1] = {
+    1.0f,         0.840896428f, 0.707106769f, 0.594603539f,
+    0x1p-1f,      0.420448214f, 0.353553385f, 0.297301769f,
+    0x1p-2f,      0.210224107f, 0.176776692f, 0.148650885f,
+    0x1p-3f,      0.105112053f, 0.0883883461f, 0.0743254423f,
+    0x1p-4f,      0.0525560267f, 0.0441941731f, 0.0371627212f,
+    0x1p-5f,      0.0262780134f, 0.0220970865f, 0.0185813606f,
+    0x1p-6f,      0.0131390067f, 0.0110485433f, 0.0092906803f,
+    0x1p-7f,      0.00656950334f, 0.00552427163f, 0.00464534014f
+};
 
 
 /* From `from` towards `to`, by at most `day` per day either way. */
@@ -137,12 +147,6 @@ prd_scores_refresh(prd_scores_t *s, const prd_scores_t *from, double alpha,
     float   z;
     double  q;
 
-    if (s->fresh < PRD_FRESH_VOTES
-        || s->fresh * PRD_FRESH_SHARE < s->votes)
-    {
-        return;
-    }
-
     s->fresh = 0;
     q = prd_scores_quantile(s, alpha);
 
@@ -162,15 +166,28 @@ prd_scores_refresh(prd_scores_t *s, const prd_scores_t *from, double alpha,
 }
 
 
-static void
-prd_scores_vote(prd_scores_t *s, const prd_scores_t *from, double z,
-    double alpha, float most, int learning, double now_s)
+/* Are there enough new votes to work it out again? */
+
+static inline int
+prd_scores_due(const prd_scores_t *s)
 {
-    int  i;
+    return !(s->fresh < PRD_FRESH_VOTES
+             || s->fresh * PRD_FRESH_SHARE < s->votes);
+}
+
+
+static inline void
+prd_scores_vote(prd_scores_t *table, unsigned age, double z, double alpha,
+    float most, int learning, double now_s)
+{
+    int            i;
+    prd_scores_t  *s;
+
+    s = &table[age];
 
     /* written so that NaN lands in the lowest cell */
 
-    z = (z - PRD_CELL_LOW) / PRD_CELL;
+    z = (z - PRD_CELL_LOW) * (1 / PRD_CELL);
     i = z > 0 ? (int) prd_min(z, PRD_CELLS - 1) : 0;
 
     s->cell[i] += 1;
@@ -186,21 +203,31 @@ prd_scores_vote(prd_scores_t *s, const prd_scores_t *from, double z,
 
     s->fresh += 1;
 
-    prd_scores_refresh(s, from, alpha, learning, now_s);
+    if (prd_scores_due(s)) {
+        prd_scores_refresh(s, prd_scores_from(table, age), alpha, learning,
+                           now_s);
+    }
 }
 
 
 /* Votes for "nothing came", below every score. */
 
 static void
-prd_scores_zero(prd_scores_t *s, const prd_scores_t *from, unsigned n,
-    int learning, double now_s)
+prd_scores_zero(prd_scores_t *table, unsigned age, unsigned n, int learning,
+    double now_s)
 {
+    prd_scores_t  *s;
+
+    s = &table[age];
+
     s->cell[0] += (float) n;
     s->votes += (float) n;
     s->fresh += (float) n;
 
-    prd_scores_refresh(s, from, PRD_ALPHA_RATE, learning, now_s);
+    if (prd_scores_due(s)) {
+        prd_scores_refresh(s, prd_scores_from(table, age), PRD_ALPHA_RATE,
+                           learning, now_s);
+    }
 }
 
 
@@ -262,7 +289,9 @@ prd_pooled_add(prd_pooled_t *p, const prd_envelope_terms_t *t, unsigned table,
         s->votes *= 0.5f;
     }
 
-    prd_scores_refresh(s, s, alpha, t->learning, now_s);
+    if (prd_scores_due(s)) {
+        prd_scores_refresh(s, s, alpha, t->learning, now_s);
+    }
 }
 
 
@@ -334,7 +363,7 @@ prd_learned_sane(float n)
  * `least` at least.
  */
 
-static void
+static inline void
 prd_learned_ewma(float *mu, float *sigma, float y, unsigned n, float least)
 {
     float  e, a, b;
@@ -355,7 +384,7 @@ prd_learned_ewma(float *mu, float *sigma, float y, unsigned n, float least)
  * In warm-up only the fall is bounded.
  */
 
-static float
+static inline float
 prd_learned_bound(float raw, float *cap, uint32_t at, int learning,
     double now_s)
 {
@@ -413,9 +442,8 @@ prd_learned_block(prd_learned_t *l, prd_pooled_t *p,
     p->missed[age] += above;
 
     if (vote) {
-        prd_scores_vote(&p->depth[age], prd_scores_from(p->depth, age),
-                        (y - l->mu) / l->sigma, t->alpha, PRD_DEPTH_VOTES,
-                        t->learning, now_s);
+        prd_scores_vote(p->depth, age, (y - l->mu) / l->sigma, t->alpha,
+                        PRD_DEPTH_VOTES, t->learning, now_s);
 
         if (l->blocks < PRD_PRIOR_BLOCKS) {
             p->mu += PRD_PRIOR_GAIN * (y - p->mu);
@@ -499,9 +527,8 @@ prd_learned_hour(prd_learned_t *l, prd_pooled_t *p,
     }
 
     if (vote) {
-        prd_scores_vote(&p->rate[age], prd_scores_from(p->rate, age),
-                        (y - l->mu_rate) / l->sigma_rate, PRD_ALPHA_RATE,
-                        PRD_RATE_VOTES, t->learning, now_s);
+        prd_scores_vote(p->rate, age, (y - l->mu_rate) / l->sigma_rate,
+                        PRD_ALPHA_RATE, PRD_RATE_VOTES, t->learning, now_s);
 
         if (hours < PRD_PRIOR_HOURS) {
             p->mu_rate += PRD_PRIOR_GAIN * (y - p->mu_rate);
@@ -597,16 +624,24 @@ prd_learned_ahead(prd_learned_t *l, const prd_pooled_t *p,
 }
 
 
+/* A block that ends at now_s belongs to the bin before it. */
+
+static uint16_t
+prd_learned_near_bin(const prd_envelope_terms_t *t, double now_s)
+{
+    return (uint16_t) (int64_t) ((now_s + t->phase_s - PRD_BIN_S / 2)
+                                 / t->horizon_s);
+}
+
+
 void
 prd_learned_near(prd_learned_t *l, prd_pooled_t *p,
     const prd_envelope_terms_t *t, double count, int vote, double now_s)
 {
     float     actual;
     uint16_t  bin, gap;
-    unsigned  class_;
 
-    /* a block that ends at now_s belongs to the bin before it */
-    bin = (uint16_t) (uint64_t) ((now_s - PRD_BIN_S / 2) / t->horizon_s);
+    bin = prd_learned_near_bin(t, now_s);
 
     /* a clock that steps back by less than a day stays in its bin */
 
@@ -619,9 +654,7 @@ prd_learned_near(prd_learned_t *l, prd_pooled_t *p,
             if (l->level > 0) {
 
                 if (vote) {
-                    class_ = prd_age(l->run);
-                    prd_scores_vote(&p->near[class_],
-                                    prd_scores_from(p->near, class_),
+                    prd_scores_vote(p->near, prd_age(l->run),
                                     log2f(actual / l->level), PRD_ALPHA_RATE,
                                     PRD_RATE_VOTES, t->learning, now_s);
                 }
@@ -648,12 +681,9 @@ prd_learned_near(prd_learned_t *l, prd_pooled_t *p,
              */
 
             if (vote) {
-                class_ = prd_age(l->run);
-                prd_scores_zero(&p->near[class_],
-                                prd_scores_from(p->near, class_), 1,
-                                t->learning, now_s);
-                prd_scores_zero(&p->near[0], &p->near[0], gap - 1u,
-                                t->learning, now_s);
+                prd_scores_zero(p->near, prd_age(l->run), 1, t->learning,
+                                now_s);
+                prd_scores_zero(p->near, 0, gap - 1u, t->learning, now_s);
             }
 
             l->run = 0;
@@ -679,8 +709,7 @@ prd_learned_outlook(const prd_learned_t *l, const prd_envelope_terms_t *t,
 
     *level = l->level;
     run = l->run;
-    gap = (uint16_t) ((uint64_t) ((now_s - PRD_BIN_S / 2) / t->horizon_s)
-                      - l->near_bin - 1);
+    gap = (uint16_t) (prd_learned_near_bin(t, now_s) - l->near_bin - 1);
 
     /* 0xffff: asked within the bin that is still counted */
 
@@ -748,8 +777,7 @@ prd_learned_trust(const prd_learned_t *l, float peak)
     trust = (uint32_t) l->hours * PRD_TRUSTS / ((uint32_t) l->hours + 8);
     trust = prd_min(trust, PRD_TRUSTS - 1);
 
-    proven = l->cap_depth
-             * exp2f(-(float) l->proven / PRD_PROVEN_STEPS);
+    proven = l->cap_depth * prd_proven_part[l->proven];
 
     if (peak > proven) {
         trust = peak < 2 * proven

@@ -84,6 +84,23 @@ prd_env_encode(uint64_t v)
 }
 
 
+/*
+ * Hours and horizons of a client end up to 150 s before those of the clock, at
+ * a full bin that its tag tells: closing one costs more than closing a block,
+ * and those of a million clients are not to end in the same bin.  Before, not
+ * after: what is done at the full hour begins an hour, and is not cut in two.
+ * Tags are keyed hashes, the same on all nodes of a store.
+ */
+
+#define PRD_PHASES  16
+
+static inline uint32_t
+prd_phase_s(uint64_t tag)
+{
+    return (uint32_t) ((tag >> 32 & 0xffff) * PRD_PHASES >> 16) * PRD_BIN_S;
+}
+
+
 /* Age classes of the pooled scores, by closed blocks or hours: 0, 1-2, 3-7,
  * 8-31, 32-127, 128 and more. */
 
@@ -122,8 +139,10 @@ typedef struct {
     float     count;                  /* admitted in the epoch, tokens */
     float     level;                  /* short forecast: EWMA, tokens/s */
     float     near;                   /* count in the present short bin */
-    uint16_t  near_bin;               /* which: wall s / horizon, mod 2^16 */
-    uint16_t  epoch;                  /* of count: wall s / 3600, mod 2^16 */
+    uint16_t  near_bin;               /* which: (wall s + phase) / horizon, */
+                                      /* mod 2^16 */
+    uint16_t  epoch;                  /* of count: (wall s + phase) / 3600, */
+                                      /* mod 2^16 */
     uint16_t  blocks;                 /* closed active blocks, saturates */
     uint16_t  hours;                  /* closed active hours, saturates */
     uint16_t  generation;             /* of the client it belongs to */
@@ -170,6 +189,7 @@ typedef struct {
     float     ahead;                  /* tokens/s over the next horizon, as */
                                       /* forecast of this client otherwise; */
                                       /* 0: nothing */
+    uint32_t  phase_s;                /* of this client */
 } prd_envelope_terms_t;
 
 
@@ -252,7 +272,13 @@ uint32_t prd_learned_trust(const prd_learned_t *l, float peak);
  */
 void prd_learned_prove(prd_learned_t *l);
 
-unsigned prd_age(unsigned n);
+extern const uint8_t  prd_ages[129];
+
+static inline unsigned
+prd_age(unsigned n)
+{
+    return prd_ages[prd_min(n, 128)];
+}
 
 
 #endif /* PRD_ENVELOPE_H_INCLUDED */

@@ -25,7 +25,19 @@
 #define PRD_SURGE_MOST      0.7       /* of all classes: the site itself */
 #define PRD_LEVEL_GAIN      0.3
 #define PRD_FENCE_EVERY     1024      /* buckets */
-#define PRD_FETCH           8         /* clients ahead */
+#define PRD_FETCH           8         /* clients at a time */
+
+
+/* A client of a bin that is closed. */
+
+typedef struct {
+    uint64_t  tag;
+    uint64_t  env;
+    uint64_t  demand;
+    uint64_t  counts;
+    uint32_t  slot;
+    float     peak;                   /* tokens wanted; 0: teaches nothing */
+} prd_forecaster_one_t;
 
 
 static void prd_forecaster_terms(const prd_view_t *view,
@@ -36,11 +48,13 @@ static void prd_forecaster_surge(prd_view_t *view,
 static prd_rc_t prd_forecaster_bin(prd_forecaster_t *f, prd_view_t *view,
     const prd_policy_t *policy, const prd_envelope_terms_t *t, double end_s,
     uint32_t now_ms);
+static uint32_t prd_forecaster_take(prd_view_t *view,
+    prd_forecaster_one_t *one);
 static void prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
-    const prd_policy_t *policy, const prd_envelope_terms_t *t, uint32_t slot,
-    double end_s);
+    const prd_policy_t *policy, prd_envelope_terms_t *t,
+    prd_forecaster_one_t *one, double end_s);
 static prd_rc_t prd_forecaster_hour(prd_forecaster_t *f, prd_view_t *view,
-    const prd_policy_t *policy, uint16_t epoch);
+    const prd_policy_t *policy, uint64_t now_s);
 static void prd_forecaster_cost(prd_view_t *view,
     const prd_policy_t *policy);
 static void prd_forecaster_series(prd_view_t *view, double end_s,
@@ -62,6 +76,7 @@ prd_forecaster_terms(const prd_view_t *view, const prd_policy_t *policy,
     t->learning = now_s < (double) view->zone->learn_since_s
                           + policy->params.warmup_s;
     t->ahead = 0;
+    t->phase_s = 0;
 }
 
 
@@ -128,7 +143,7 @@ prd_forecaster_round(prd_forecaster_t *f, prd_view_t *view,
 
     } else if (epoch > atomic_load(&zone->epoch)) {
 
-        rc = prd_forecaster_hour(f, view, policy, (uint16_t) epoch);
+        rc = prd_forecaster_hour(f, view, policy, (uint64_t) now_s);
 
         if (rc != PRD_OK) {
             return rc;
@@ -335,9 +350,9 @@ prd_forecaster_publish_after(prd_view_t *view, const prd_policy_t *policy,
     }
 
     next = prd_env(l->generation, prd_learned_trust(l, peak),
-                   prd_env_encode((uint64_t) prd_min(rate, 1e18)),
-                   prd_max(prd_env_encode((uint64_t) prd_min(l->depth * unit,
-                                                             4e9)), 1));
+                   prd_env_encode((uint64_t) (int64_t) prd_min(rate, 1e18)),
+                   prd_max(prd_env_encode((uint64_t) (int64_t)
+                                          prd_min(l->depth * unit, 4e9)), 1));
 
     if (atomic_compare_exchange_strong(&e->envelope, &env, next)) {
         atomic_store_explicit(&e->hours, l->hours, memory_order_relaxed);
@@ -446,6 +461,8 @@ prd_forecaster_ahead(void *data, uint32_t slot, uint16_t generation,
 
     t = *b->terms;
     t.ahead = ahead;
+    t.phase_s = prd_phase_s(atomic_load_explicit(&b->view->table.tags[slot],
+                                                 memory_order_relaxed));
 
     prd_learned_ahead(l, &b->view->zone->pooled, &t, b->now_s);
     prd_forecaster_publish(b->view, b->policy, slot);
@@ -552,36 +569,120 @@ prd_forecaster_sizes(prd_view_t *view)
 
 /*
  * Clients lie all over the memory, and so do their records and tracks: what
- * the next ones need is on its way while one is closed.
+ * those from `at` on need is on its way while others are closed.
  */
 
 static void
+prd_forecaster_fetch(prd_forecaster_t *f, prd_view_t *view, uint32_t at,
+    uint32_t n)
+{
+    uint32_t  i, s;
+
+    for (i = at; i < at + PRD_FETCH && i < n; i++) {
+        __builtin_prefetch(&view->table.entries[f->batch[i]], 1);
+    }
+
+    if (at < PRD_FETCH) {
+        return;
+    }
+
+    for (i = at - PRD_FETCH; i < at && i < n; i++) {
+        s = f->batch[i];
+
+        /* whose bucket is dirty need not have been here */
+
+        if (atomic_load_explicit(&view->table.entries[s].demand,
+                                 memory_order_relaxed)
+            == 0)
+        {
+            f->batch[i] = PRD_NO_SLOT;
+            continue;
+        }
+
+        __builtin_prefetch(&view->learned[s], 1);
+        prd_outlook_prefetch(&view->outlook, s);
+    }
+
+    if (at < 2 * PRD_FETCH) {
+        return;
+    }
+
+    for (i = at - 2 * PRD_FETCH; i < at - PRD_FETCH && i < n; i++) {
+
+        if (f->batch[i] != PRD_NO_SLOT) {
+            prd_outlook_prefetch_track(&view->outlook, f->batch[i]);
+        }
+    }
+}
+
+
+/*
+ * A few clients are taken one after another, learned of, and published:
+ * between two locked operations a processor hardly looks ahead, and to learn
+ * of a client is to wait for one logarithm after another.
+ */
+
+static uint32_t
+prd_forecaster_few(prd_forecaster_t *f, prd_view_t *view,
+    const prd_policy_t *policy, prd_envelope_terms_t *t, uint32_t at,
+    uint32_t n, double end_s)
+{
+    uint32_t              i, k;
+    prd_forecaster_one_t  one[PRD_FETCH];
+
+    k = 0;
+
+    for (i = at; i < at + PRD_FETCH && i < n; i++) {
+
+        if (f->batch[i] != PRD_NO_SLOT) {
+            one[k].slot = f->batch[i];
+            k += prd_forecaster_take(view, &one[k]);
+        }
+    }
+
+    for (i = 0; i < k; i++) {
+        prd_forecaster_client(f, view, policy, t, &one[i], end_s);
+    }
+
+    for (i = 0; i < k; i++) {
+
+        if (one[i].peak > 0) {
+            prd_forecaster_publish_after(view, policy, one[i].slot,
+                                         one[i].peak);
+
+            if (f->changed) {
+                f->changed(f->changed_data, one[i].slot);
+            }
+        }
+    }
+
+    return k;
+}
+
+
+/* How many of them were active. */
+
+static uint32_t
 prd_forecaster_batch(prd_forecaster_t *f, prd_view_t *view,
     const prd_policy_t *policy, const prd_envelope_terms_t *t, uint32_t n,
     double end_s)
 {
-    uint32_t  i, s;
+    uint32_t              i, active;
+    prd_envelope_terms_t  terms;
 
-    for (i = 0; i < n + 2 * PRD_FETCH; i++) {
+    terms = *t;
+    active = 0;
 
-        if (i < n) {
-            s = f->batch[i];
-            __builtin_prefetch(&view->table.tags[s]);
-            __builtin_prefetch(&view->table.entries[s], 1);
-            __builtin_prefetch(&view->learned[s], 1);
-            prd_outlook_prefetch(&view->outlook, s);
-        }
+    for (i = 0; i < n + 3 * PRD_FETCH; i += PRD_FETCH) {
+        prd_forecaster_fetch(f, view, i, n);
 
-        if (i >= PRD_FETCH && i - PRD_FETCH < n) {
-            prd_outlook_prefetch_track(&view->outlook,
-                                       f->batch[i - PRD_FETCH]);
-        }
-
-        if (i >= 2 * PRD_FETCH) {
-            prd_forecaster_client(f, view, policy, t,
-                                  f->batch[i - 2 * PRD_FETCH], end_s);
+        if (i >= 3 * PRD_FETCH) {
+            active += prd_forecaster_few(f, view, policy, &terms,
+                                         i - 3 * PRD_FETCH, n, end_s);
         }
     }
+
+    return active;
 }
 
 
@@ -599,7 +700,7 @@ prd_forecaster_bin(prd_forecaster_t *f, prd_view_t *view,
     batch = 0;
 
     f->start_s = (uint64_t) end_s - PRD_BIN_S;
-    f->epoch = (uint16_t) (uint64_t) ((end_s - PRD_BIN_S / 2) / PRD_EPOCH_S);
+    f->middle_s = (uint64_t) (end_s - PRD_BIN_S / 2);
     memset(f->blocks.parent, 0, sizeof(f->blocks.parent));
     memset(f->top_n, 0, sizeof(f->top_n));
 
@@ -634,22 +735,20 @@ prd_forecaster_bin(prd_forecaster_t *f, prd_view_t *view,
             for (j = 0; j < PRD_WAYS; j++) {
                 s = b * PRD_WAYS + j;
 
-                if (atomic_load_explicit(&view->table.entries[s].demand,
-                                         memory_order_relaxed) != 0)
-                {
-                    active++;
-                    f->batch[batch++] = s;
-                }
+                f->batch[batch] = s;
+                batch += atomic_load_explicit(&view->table.tags[s],
+                                              memory_order_relaxed)
+                         != PRD_TAG_FREE;
             }
         }
 
         if (batch >= PRD_BATCH) {
-            prd_forecaster_batch(f, view, policy, t, batch, end_s);
+            active += prd_forecaster_batch(f, view, policy, t, batch, end_s);
             batch = 0;
         }
     }
 
-    prd_forecaster_batch(f, view, policy, t, batch, end_s);
+    active += prd_forecaster_batch(f, view, policy, t, batch, end_s);
 
     /*
      * A 360th of the table a bin, an hour for all of it: dead processes'
@@ -748,44 +847,72 @@ prd_forecaster_forecast(prd_forecaster_t *f, const prd_learned_t *l,
 }
 
 
+/* What a client's slot holds of the bin, and nothing of it stays there. */
+
+static uint32_t
+prd_forecaster_take(prd_view_t *view, prd_forecaster_one_t *one)
+{
+    prd_entry_t  *e;
+
+    e = &view->table.entries[one->slot];
+
+    one->tag = atomic_load_explicit(&view->table.tags[one->slot],
+                                    memory_order_acquire);
+
+    if (one->tag == PRD_TAG_FREE || prd_tag_is_claim(one->tag)) {
+        return 0;
+    }
+
+    one->env = atomic_load_explicit(&e->envelope, memory_order_relaxed);
+    one->demand = atomic_exchange_explicit(&e->demand, 0,
+                                           memory_order_relaxed);
+    one->counts = 0;
+
+    if (atomic_load_explicit(&e->counts, memory_order_relaxed)) {
+        one->counts = atomic_exchange_explicit(&e->counts, 0,
+                                               memory_order_relaxed);
+    }
+
+    return 1;
+}
+
+
+static inline int
+prd_forecaster_is_top(const prd_forecaster_t *f, prd_top_e by, float value)
+{
+    return f->top_n[by] < PRD_TOP || !(value <= f->top[by][0].value);
+}
+
+
 static void
 prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
-    const prd_policy_t *policy, const prd_envelope_terms_t *t, uint32_t slot,
-    double end_s)
+    const prd_policy_t *policy, prd_envelope_terms_t *t,
+    prd_forecaster_one_t *one, double end_s)
 {
     int                 missed, vote;
     float               depth, mu;
     double              count, peak, denied, unit, cost, limited;
     uint16_t            epoch;
-    uint32_t            n, refused, requests;
-    uint64_t            tag, env, demand, counts;
+    uint32_t            n, refused, requests, slot;
     prd_top_t           top;
     prd_miss_t          miss;
     prd_zone_t         *zone;
     prd_entry_t        *e;
     prd_learned_t      *l;
     prd_outlook_bin_t   bin;
-    prd_envelope_terms_t  terms;
 
     zone = view->zone;
+    slot = one->slot;
     e = &view->table.entries[slot];
     l = &view->learned[slot];
     unit = policy->unit;
     requests = 0;
-    limited = 0;
-    counts = 0;
 
-    tag = atomic_load_explicit(&view->table.tags[slot], memory_order_acquire);
+    t->phase_s = prd_phase_s(one->tag);
 
-    if (tag == PRD_TAG_FREE || prd_tag_is_claim(tag)) {
-        return;
-    }
-
-    env = atomic_load_explicit(&e->envelope, memory_order_relaxed);
-    demand = atomic_exchange_explicit(&e->demand, 0, memory_order_relaxed);
-
-    count = (double) (demand >> 32) / unit;
-    peak = (double) (uint32_t) demand / unit;
+    count = (double) (one->demand >> 32) / unit;
+    peak = (double) (uint32_t) one->demand / unit;
+    limited = (double) (uint32_t) one->counts / unit;
 
     if (atomic_load_explicit(&e->denied, memory_order_relaxed)) {
         denied = (double) atomic_exchange_explicit(&e->denied, 0,
@@ -797,19 +924,14 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
         peak = count > 0 ? prd_max(peak - denied, 0.0) : 0;
     }
 
-    if (prd_env_generation(env) != l->generation || l->sigma == 0) {
-        prd_learned_init(l, &zone->pooled, (uint16_t) prd_env_generation(env),
+    if (prd_env_generation(one->env) != l->generation || l->sigma == 0) {
+        prd_learned_init(l, &zone->pooled,
+                         (uint16_t) prd_env_generation(one->env),
                          end_s - PRD_BIN_S);
     }
 
-    if (atomic_load_explicit(&e->counts, memory_order_relaxed)) {
-        counts = atomic_exchange_explicit(&e->counts, 0,
-                                          memory_order_relaxed);
-        limited = (double) (uint32_t) counts / unit;
-    }
-
     if (policy->charged) {
-        n = requests = (uint32_t) (counts >> 32);
+        n = requests = (uint32_t) (one->counts >> 32);
         cost = count;
 
         /* where nodes share, the count is of all, the requests are ours */
@@ -829,13 +951,9 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
 
     n = atomic_load_explicit(&e->refused, memory_order_relaxed);
 
-    top.tag = tag;
-    top.rate = (float) (count / PRD_BIN_S);
-    top.rejected = (float) n;
-
     if (peak > 0) {
         bin.slot = slot;
-        bin.tag = tag;
+        bin.tag = one->tag;
         bin.generation = l->generation;
         bin.refused = n;
         bin.tokens = (float) count;
@@ -855,10 +973,8 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
         bin.vote = vote;
         bin.horizon_s = (uint32_t) t->horizon_s;
 
-        terms = *t;
         refused = prd_outlook_count(&view->outlook, &f->outlook, &bin,
-                                    &terms.ahead);
-        t = &terms;
+                                    &t->ahead);
 
         prd_learned_near(l, &zone->pooled, t, count, vote, end_s);
 
@@ -869,7 +985,7 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
          * false throttling up by half), and no hour ends in a burst of work.
          */
 
-        epoch = f->epoch;
+        epoch = (uint16_t) ((f->middle_s + t->phase_s) / PRD_EPOCH_S);
 
         /* a clock that steps back by less than a day stays in its hour */
 
@@ -886,11 +1002,12 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
 
         if (limited > 0) {
             l->limited = 1;
-            prd_forecaster_hold_to(l, view, policy, env, count + limited);
+            prd_forecaster_hold_to(l, view, policy, one->env,
+                                   count + limited);
         }
 
         if (missed) {
-            miss.tag = tag;
+            miss.tag = one->tag;
             miss.end_s = (uint64_t) end_s;
             miss.span_s = PRD_BIN_S;
             miss.refused = refused;
@@ -902,23 +1019,27 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
             prd_outlook_miss(&view->outlook, &miss);
         }
 
-        prd_forecaster_publish_after(view, policy, slot, (float) peak);
-
-        if (f->changed) {
-            f->changed(f->changed_data, slot);
-        }
     }
 
+    one->peak = (float) peak;
+
+    top.tag = one->tag;
+    top.rate = (float) (count / PRD_BIN_S);
+    top.rejected = (float) n;
     top.forecast = prd_forecaster_forecast(f, l, &zone->pooled, t, end_s,
                                            peak > 0);
 
-    top.value = top.rate;
-    prd_forecaster_top(f, PRD_TOP_RATE, &top);
+    if (prd_forecaster_is_top(f, PRD_TOP_RATE, top.rate)) {
+        top.value = top.rate;
+        prd_forecaster_top(f, PRD_TOP_RATE, &top);
+    }
 
-    top.value = top.forecast;
-    prd_forecaster_top(f, PRD_TOP_FORECAST, &top);
+    if (prd_forecaster_is_top(f, PRD_TOP_FORECAST, top.forecast)) {
+        top.value = top.forecast;
+        prd_forecaster_top(f, PRD_TOP_FORECAST, &top);
+    }
 
-    if (n) {
+    if (n && prd_forecaster_is_top(f, PRD_TOP_REJECTED, top.rejected)) {
         top.value = top.rejected;
         prd_forecaster_top(f, PRD_TOP_REJECTED, &top);
     }
@@ -968,7 +1089,10 @@ prd_forecaster_cost(prd_view_t *view, const prd_policy_t *policy)
 }
 
 
-/* A bounded list, kept as a heap with its least value on top. */
+/*
+ * A bounded list, kept as a heap with its least value on top, for one that
+ * prd_forecaster_is_top().
+ */
 
 static void
 prd_forecaster_top(prd_forecaster_t *f, prd_top_e by, const prd_top_t *top)
@@ -980,10 +1104,6 @@ prd_forecaster_top(prd_forecaster_t *f, prd_top_e by, const prd_top_t *top)
     n = f->top_n[by];
 
     if (n == PRD_TOP) {
-
-        if (top->value <= h[0].value) {
-            return;
-        }
 
         for (i = 0; (c = 2 * i + 1) < n; i = c) {
             c += c + 1 < n && h[c + 1].value < h[c].value;
@@ -1009,12 +1129,16 @@ prd_forecaster_top(prd_forecaster_t *f, prd_top_e by, const prd_top_t *top)
 }
 
 
-/* At the full hour: who was active in the last one has an hour more. */
+/*
+ * At the full hour, when those of all clients have ended: who was active in
+ * its last one has an hour more.
+ */
 
 static prd_rc_t
 prd_forecaster_hour(prd_forecaster_t *f, prd_view_t *view,
-    const prd_policy_t *policy, uint16_t epoch)
+    const prd_policy_t *policy, uint64_t now_s)
 {
+    uint16_t        epoch;
     uint32_t        s, n;
     uint64_t        tag, away;
     prd_entry_t    *e;
@@ -1042,6 +1166,8 @@ prd_forecaster_hour(prd_forecaster_t *f, prd_view_t *view,
 
         l = &view->learned[s];
         e = &view->table.entries[s];
+        __builtin_prefetch(l + 2 * PRD_FETCH);
+        epoch = (uint16_t) ((now_s + prd_phase_s(tag)) / PRD_EPOCH_S);
 
         if (l->count > 0 && l->epoch != epoch
             && prd_env_generation(atomic_load_explicit(&e->envelope,

@@ -33,7 +33,7 @@ typedef struct {
     prd_top_t top[PRD_TOPS][PRD_TOP];    /* being collected */
     uint32_t  top_n[PRD_TOPS];
     uint64_t  start_s;                   /* wall: of the bin that is closed */
-    uint16_t  epoch;                     /* its hour, modulo 2^16 */
+    uint64_t  middle_s;                  /* its middle */
     float     near_z[PRD_AGES];          /* 2^z of the near future's */
     float     near[PRD_AGES];
     uint32_t  batch[PRD_BATCH + 64 * PRD_WAYS];  /* slots */

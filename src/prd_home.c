@@ -88,14 +88,18 @@ prd_home_load(prd_view_t *view, const prd_policy_t *policy,
     const prd_home_count_t *c, const prd_pack_terms_t *t, uint16_t *loaded,
     uint32_t slot)
 {
-    int             known;
-    double          hold;
-    uint16_t        by, generation;
-    prd_entry_t    *e;
-    prd_learned_t  *l, r;
+    int               known;
+    double            hold;
+    uint16_t          by, generation;
+    prd_entry_t      *e;
+    prd_learned_t    *l, r;
+    prd_pack_terms_t  terms;
 
     e = &view->table.entries[slot];
     l = &view->learned[slot];
+
+    terms = *t;
+    terms.phase_s = prd_phase_s(c->tag);
 
     generation = (uint16_t) prd_env_generation(
                      atomic_load_explicit(&e->envelope,
@@ -109,7 +113,8 @@ prd_home_load(prd_view_t *view, const prd_policy_t *policy,
 
     /* what does not hold is as if it were not there: learned from here on */
 
-    if (prd_pack_get(c->profile, c->len, &r, &hold, &by, t) != PRD_OK
+    if (prd_pack_get(c->profile, c->len, &r, &hold, &by, &terms)
+        != PRD_OK
         || (known && by == t->by))
     {
         return;
@@ -211,6 +216,7 @@ prd_home_put(const prd_view_t *view, const prd_policy_t *policy,
     uint64_t              env;
     const prd_entry_t    *e;
     const prd_learned_t  *l;
+    prd_pack_terms_t      terms;
 
     e = &view->table.entries[slot];
     l = &view->learned[slot];
@@ -237,7 +243,10 @@ prd_home_put(const prd_view_t *view, const prd_policy_t *policy,
     p = buf;
     prd_pack64(&p, env & 0xffffffffffffull);
 
-    if (prd_pack_put(p, l, hold, t) != PRD_OK) {
+    terms = *t;
+    terms.phase_s = prd_phase_s(*tag);
+
+    if (prd_pack_put(p, l, hold, &terms) != PRD_OK) {
         return PRD_DECLINED;
     }
 

@@ -290,7 +290,8 @@ prd_outlook_take(prd_outlook_view_t *v, prd_outlook_work_t *w,
         atomic_store_explicit(&o->used, n + 1, memory_order_relaxed);
 
     } else if (w->records_barren >= v->clients) {
-        o->hand = (o->hand + PRD_OUTLOOK_PROBES) % v->clients;
+        o->hand += PRD_OUTLOOK_PROBES;
+        o->hand = o->hand < v->clients ? o->hand : o->hand % v->clients;
         return NULL;
 
     } else {

@@ -196,11 +196,13 @@ prd_pack_put(uint8_t buf[PRD_PACK_SIZE], const prd_learned_t *l, double hold,
 
     prd_pack16(&p, prd_pack_age(t->now_s, l->depth_at));
     prd_pack16(&p, prd_pack_age(t->now_s, l->rate_at));
-    prd_pack16(&p, prd_pack_bin(t->now_s, l->epoch, PRD_EPOCH_S));
+
+    now_s = t->now_s + t->phase_s;
+    prd_pack16(&p, prd_pack_bin(now_s, l->epoch, PRD_EPOCH_S));
 
     /* a block that ends now belongs to the bin before, see prd_envelope.c */
 
-    now_s = t->now_s - prd_min(t->now_s, PRD_BIN_S / 2);
+    now_s -= prd_min(now_s, PRD_BIN_S / 2);
     prd_pack16(&p, prd_pack_bin(now_s, l->near_bin, t->horizon_s));
 
     prd_pack16(&p, l->blocks);
@@ -279,6 +281,7 @@ prd_pack_get(const uint8_t *buf, size_t len, prd_learned_t *l, double *hold,
     r.depth_at = prd_unpack_stamp(&p, now_s);
     r.rate_at = prd_unpack_stamp(&p, now_s);
 
+    now_s += t->phase_s;
     r.epoch = prd_unpack_bin(now_s, prd_unpack16(&p), PRD_EPOCH_S);
     r.near_bin = prd_unpack_bin(prd_max(now_s - PRD_BIN_S / 2, 0.0),
                                 prd_unpack16(&p), t->horizon_s);

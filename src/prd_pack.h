@@ -36,6 +36,7 @@ typedef struct {
     uint32_t   horizon_s;                /* of the zone, > 0 */
     uint64_t   now_s;                    /* wall, of this node */
     uint32_t   shared_s;                 /* the store's clock at now_s */
+    uint32_t   phase_s;                  /* of the client */
 } prd_pack_terms_t;
 
 

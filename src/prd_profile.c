@@ -580,10 +580,11 @@ prd_profile_put_record(uint8_t **p, const prd_record_t *r,
     const prd_policy_t *policy, uint64_t now_s)
 {
     uint32_t              horizon;
-    uint64_t              now;
+    uint64_t              now, phased_s;
     const prd_learned_t  *l;
 
     l = &r->learned;
+    phased_s = now_s + prd_phase_s(r->tag);
 
     prd_pack64(p, r->tag);
     prd_pack32(p, r->level);
@@ -608,15 +609,15 @@ prd_profile_put_record(uint8_t **p, const prd_record_t *r,
 
     prd_pack32(p, prd_profile_age(now_s, l->depth_at));
     prd_pack32(p, prd_profile_age(now_s, l->rate_at));
-    prd_pack32(p, prd_profile_bin_age(now_s, now_s / PRD_EPOCH_S, l->epoch,
-                                     PRD_EPOCH_S));
+    prd_pack32(p, prd_profile_bin_age(phased_s, phased_s / PRD_EPOCH_S,
+                                      l->epoch, PRD_EPOCH_S));
 
     /* a block that ends now belongs to the bin before, see prd_envelope.c */
 
     horizon = prd_profile_horizon(policy);
-    now = (now_s - prd_min(now_s, PRD_BIN_S / 2)) / horizon;
+    now = (phased_s - prd_min(phased_s, PRD_BIN_S / 2)) / horizon;
 
-    prd_pack32(p, prd_profile_bin_age(now_s, now, l->near_bin, horizon));
+    prd_pack32(p, prd_profile_bin_age(phased_s, now, l->near_bin, horizon));
 
     prd_pack16(p, l->blocks);
     prd_pack16(p, l->hours);
@@ -666,7 +667,7 @@ prd_profile_get_record(const uint8_t **p, prd_record_t *r,
     const prd_view_t *view, const prd_policy_t *policy, uint32_t unit,
     uint64_t base_s, uint64_t gone_s)
 {
-    uint32_t        to, flags;
+    uint32_t        to, flags, phase;
     uint64_t        at;
     prd_learned_t  *l;
 
@@ -676,6 +677,7 @@ prd_profile_get_record(const uint8_t **p, prd_record_t *r,
     to = view->zone->unit;
 
     r->tag = prd_unpack64(p);
+    phase = prd_phase_s(r->tag);
     r->level = prd_profile_units(prd_unpack32(p), unit, to);
     r->idle_ms = prd_profile_idle(prd_unpack32(p), gone_s);
     r->backlog = prd_profile_units(prd_unpack32(p), unit, to);
@@ -701,9 +703,9 @@ prd_profile_get_record(const uint8_t **p, prd_record_t *r,
     at = prd_profile_stamp(base_s, prd_unpack32(p));
     l->rate_at = (uint32_t) prd_min(at, UINT32_MAX);
     at = prd_profile_stamp(base_s, prd_unpack32(p));
-    l->epoch = (uint16_t) (at / PRD_EPOCH_S);
+    l->epoch = (uint16_t) ((at + phase) / PRD_EPOCH_S);
     at = prd_profile_stamp(base_s, prd_unpack32(p));
-    l->near_bin = (uint16_t) (at / prd_profile_horizon(policy));
+    l->near_bin = (uint16_t) ((at + phase) / prd_profile_horizon(policy));
 
     l->blocks = prd_unpack16(p);
     l->hours = prd_unpack16(p);

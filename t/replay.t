@@ -67,6 +67,21 @@ sub same {
     ok($got eq $want, $name) or diag(substr $got, 0, 100);
 }
 
+# With other hashes: hours of clients end at other bins, and which request is
+# the one too many may differ.
+
+sub nearly {
+    my ($name, $got) = @_;
+
+    my @got = split /\n/, $got;
+    my @want = split /\n/, $want;
+    my $differ = grep { substr($got[$_] // '', 0, 1)
+                        ne substr($want[$_] // '', 0, 1) }
+                      0 .. (@want > @got ? $#want : $#got);
+
+    cmp_ok($differ, '<=', @want / 1000, "$name: all but one of a thousand");
+}
+
 sub report {
     my (@args) = @_;
 
@@ -194,21 +209,26 @@ spew("$dir/1.gz", slurp("$dir/a") . slurp("$dir/b"));
 spew("$dir/2.log", $second);
 same('two files', @limit, "$dir/1.gz", "$dir/2.log");
 
-# a table that is larger or smaller, another secret: nothing changes
+# a table that is larger or smaller: nothing changes
 
 same('a large zone', @limit, '--zone-size', '64m', "$dir/combined.log");
 same('a small zone', @limit, '--zone-size', '256k', "$dir/combined.log");
-same('another secret', @limit, '--seed', '42', "$dir/combined.log");
+nearly('another secret',
+       decisions(@limit, '--seed', '42', "$dir/combined.log"));
 ok(decisions(@limit, '--no-spread', "$dir/combined.log") ne $want,
    'without spreading bursts come of nothing');
 
 # keys are expressions
 
-same('binary addresses', @limit, '--key', '$binary_remote_addr',
-     "$dir/combined.log");
-same('an identity', @limit, '--identity', 'address $remote_addr 32 64;',
-     "$dir/combined.log");
-same('text around', @limit, '--key', 'x${remote_addr}y', "$dir/combined.log");
+nearly('binary addresses',
+       decisions(@limit, '--key', '$binary_remote_addr', "$dir/combined.log"));
+
+my $identity = decisions(@limit, '--identity', 'address $remote_addr 32 64;',
+                         "$dir/combined.log");
+
+nearly('an identity', $identity);
+nearly('text around',
+       decisions(@limit, '--key', 'x${remote_addr}y', "$dir/combined.log"));
 ok(decisions(@limit, '--key', '$arg_none', "$dir/combined.log")
    eq "0\n" x @requests, 'an empty key is not limited');
 is(decisions(@limit, '--newcomer', '$remote_addr/24', "$dir/combined.log")
@@ -255,7 +275,7 @@ like($out, qr/^Coverage /m, 'and the coverage');
 
 (undef, $out, $err) = replay(@limit, '--hash', '--decisions', '-',
                              "$dir/combined.log");
-is($out, $want, 'decisions on standard output');
+nearly('decisions on standard output', $out);
 like($err, qr/^Verdicts/m, 'then the report is on standard error');
 unlike($err, qr/198\.51\.100/, 'without keys');
 
@@ -464,9 +484,10 @@ END
 
 my @conf = ('-c', "$dir/replay.conf", '--zone');
 
-same('-c nginx.conf', @conf, 'api', "$dir/custom.log");
-same('with options over it', @conf, 'api', '--format', 'combined',
-     '--identity', 'address $remote_addr 32 64', "$dir/combined.log");
+ok(decisions(@conf, 'api', "$dir/custom.log") eq $identity, '-c nginx.conf');
+ok(decisions(@conf, 'api', '--format', 'combined', '--identity',
+             'address $remote_addr 32 64', "$dir/combined.log") eq $identity,
+   'with options over it');
 is(report(@conf, 'api', '--location', '/paid', "$dir/custom.log")
    ->{parameters}{burst}, 100, '--location');
 is(report(@conf, 'api', '--capacity', '7', "$dir/custom.log")

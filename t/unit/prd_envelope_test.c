@@ -13,8 +13,8 @@
 #define DAY  86400.0
 
 
-static const prd_envelope_terms_t  warm = { 0.001, 300, 0, 0 };
-static const prd_envelope_terms_t  cold = { 0.001, 300, 1, 0 };
+static const prd_envelope_terms_t  warm = { 0.001, 300, 0, 0, 0 };
+static const prd_envelope_terms_t  cold = { 0.001, 300, 1, 0, 0 };
 
 
 static void

@@ -363,6 +363,114 @@ hours(void)
 
 
 static void
+changed(void *data, uint32_t slot)
+{
+    (void) slot;
+    ++*(uint32_t *) data;
+}
+
+
+/*
+ * Three thousand clients, active in all bins of an hour and a bit: their hours
+ * and horizons close a few in each bin, and all that were to.
+ */
+
+static void
+phases(void)
+{
+    int       i, b;
+    uint32_t  slots[3000], near[3000], hour[3000], closed[3000], told, n;
+    uint32_t  nears, hours, most_near, most_hour, all, wrong, late, early;
+    uint64_t  tag;
+
+    begin("rate=10r/s burst=100", 3000);
+    after(1);
+    most_near = most_hour = all = wrong = 0;
+    memset(closed, 0, sizeof(closed));
+
+    for (i = 0; i < 3000; i++) {
+        tag = prd_tag((uint64_t) (i + 1) * 0x9e3779b97f4a7c15);
+        slots[i] = client(tag);
+        wrong += prd_phase_s(tag) % PRD_BIN_S || prd_phase_s(tag) > 150;
+    }
+
+    is_int(wrong, 0, "phases are full bins, 150 s at most");
+
+    for (b = 0; b < 400; b++) {
+        nears = hours = 0;
+
+        for (i = 0; i < 3000; i++) {
+            near[i] = rig.v.learned[slots[i]].near_bin;
+            hour[i] = rig.v.learned[slots[i]].epoch;
+            feed(slots[i], 1000, 1000);
+        }
+
+        after(10);
+
+        for (i = 0; i < 3000 && b; i++) {
+            nears += rig.v.learned[slots[i]].near_bin != near[i];
+            hours += rig.v.learned[slots[i]].epoch != hour[i];
+            closed[i] += rig.v.learned[slots[i]].epoch != hour[i];
+        }
+
+        all += nears;
+        most_near = prd_max(most_near, nears);
+        most_hour = prd_max(most_hour, hours);
+    }
+
+    ok(most_near < 3000 / 10, "at most %u of 3000 horizons in a bin",
+       most_near);
+    ok(most_hour < 3000 / 10, "at most %u hours", most_hour);
+    ok(all >= 13 * 3000 && all <= 14 * 3000, "%u horizons", all);
+
+    for (i = 0, n = 0, wrong = 0; i < 3000; i++) {
+        n += closed[i];
+        wrong += closed[i] < 1 || closed[i] > 2;
+    }
+
+    ok(wrong == 0 && n < 2 * 3000, "%u hours, one or two a client", n);
+
+    end();
+
+    /* those who have gone: when all hours have ended, that of the clock */
+
+    begin("rate=10r/s burst=100", 100);
+    told = 0;
+    rig.f.changed = changed;
+    rig.f.changed_data = &told;
+    early = 42;
+    late = 43;
+    tag = prd_tag(0xffffull << 32 | 42);
+    after(3600 - fmod(rig.now_s, 3600));
+    after(3600 - 600);
+
+    feed(client(early), 1000, 1000);
+    feed(client(tag), 1000, 1000);
+    after(10);
+    is_int(learned(early)->epoch, learned(tag)->epoch, "in the same hour");
+    after(490);
+    feed(client(late), 1000, 1000);
+    feed(client(tag + 1), 1000, 1000);
+    after(10);
+    is_int((uint16_t) (learned(tag + 1)->epoch - learned(late)->epoch), 1,
+           "in its next hour, before that of the clock");
+    is_int(told, 4, "told of four blocks");
+    n = learned(early)->hours + learned(tag)->hours;
+    is_int(n, 0, "no hour counts yet");
+    after(90);
+    is_int(learned(early)->hours + learned(late)->hours
+           + learned(tag)->hours, 3, "at the full hour they count");
+    is_int(learned(tag + 1)->hours, 0, "what belongs to the next does not");
+    is_int(told, 7, "and are told");
+    after(3600);
+    is_int(learned(tag + 1)->hours, 1, "in an hour it does");
+    is_int(told, 8, "told");
+
+    end();
+}
+
+
+static void
 votes(void)
 {
     int    i;
@@ -1358,6 +1466,7 @@ main(void)
     jumps(-2 * 86400.0, "two days back");
     jumps(-365 * 86400.0, "a year back");
     hours();
+    phases();
     votes();
     fenced();
     surge();

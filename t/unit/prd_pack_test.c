@@ -19,7 +19,7 @@
                         <= 0.001 * fabs((double) (b)))
 
 
-static prd_pack_terms_t  terms = { 0xabcd, 300, NOW_S, SHARED_S };
+static prd_pack_terms_t  terms = { 0xabcd, 300, NOW_S, SHARED_S, 0 };
 
 
 static prd_learned_t
@@ -159,8 +159,10 @@ test_clocks(void)
         t = terms;
         t.now_s = NOW_S + (unsigned) i * 7;
         t.horizon_s = 10 + (unsigned) i % 900;
-        l.epoch = (uint16_t) (t.now_s / 3600 - (unsigned) i % 5);
-        l.near_bin = (uint16_t) ((t.now_s - 5) / t.horizon_s
+        t.phase_s = (unsigned) i % PRD_PHASES * 10;
+        l.epoch = (uint16_t) ((t.now_s + t.phase_s) / 3600
+                              - (unsigned) i % 5);
+        l.near_bin = (uint16_t) ((t.now_s + t.phase_s - 5) / t.horizon_s
                                  - (unsigned) i % 290);
         (void) prd_pack_put(buf, &l, 0, &t);
         (void) prd_pack_get(buf, sizeof(buf), &r, &hold, NULL, &t);
@@ -176,8 +178,9 @@ test_clocks(void)
     for (i = 0; i < 4000; i++) {
         t = terms;
         t.now_s = NOW_S + (unsigned) i * 7;
-        l.epoch = (uint16_t) (t.now_s / 3600 - 1);
-        l.near_bin = (uint16_t) ((t.now_s - 5) / t.horizon_s);
+        t.phase_s = (unsigned) i % PRD_PHASES * 10;
+        l.epoch = (uint16_t) ((t.now_s + t.phase_s) / 3600 - 1);
+        l.near_bin = (uint16_t) ((t.now_s + t.phase_s - 5) / t.horizon_s);
         (void) prd_pack_put(buf, &l, 0, &t);
         t.now_s += (unsigned) i % 977;
         t.shared_s += (unsigned) i % 977;
@@ -186,6 +189,21 @@ test_clocks(void)
     }
 
     is_int(same, 0, "nor for who reads it later");
+
+    /* clocks that are off by part of a horizon: the one of that time */
+
+    for (i = 0, near = 0; i < 4000; i++) {
+        t = terms;
+        t.now_s = NOW_S + (unsigned) i * 7;
+        t.phase_s = (unsigned) i % PRD_PHASES * 10;
+        l.near_bin = (uint16_t) ((t.now_s + t.phase_s - 5) / 300 - 2);
+        (void) prd_pack_put(buf, &l, 0, &t);
+        t.now_s += 3 * 300 + 100;
+        (void) prd_pack_get(buf, sizeof(buf), &r, &hold, NULL, &t);
+        near += r.near_bin != (uint16_t) (l.near_bin + 3);
+    }
+
+    is_int(near, 0, "a clock three horizons and a third ahead");
 }
 
 

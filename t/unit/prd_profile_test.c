@@ -541,14 +541,20 @@ static void
 ages(void)
 {
     file_t          file;
-    uint32_t        s;
-    uint64_t        kept;
+    uint32_t        s, phase;
+    uint64_t        kept, phased;
     prd_view_t      a, b;
     prd_entry_t    *e;
     prd_learned_t  *l;
 
     a = zone(zone_size(ZONE));
     client(&a, 1000, 50, 10000, 5000);
+    phased = prd_tag(0xc000ull << 32 | 1001);
+    phase = prd_phase_s(phased);
+    client(&a, phased, 50, 10000, 5000);
+    l = &a.learned[prd_table_find(&a.table, phased)];
+    l->epoch = (uint16_t) ((NOW_S + phase) / 3600);
+    l->near_bin = (uint16_t) ((NOW_S + phase - 5) / 300);
     a.zone->learn_since_s = NOW_S - 7200;
     a.zone->pooled.depth[0].at_s = NOW_S - 3600;
     a.zone->pooled.rate[0].at_s = 0;
@@ -570,6 +576,12 @@ ages(void)
     is_int(l->rate_at, NOW_S - 400, "of the rate, too");
     is_int(l->epoch, (uint16_t) (NOW_S / 3600), "of the hour");
     is_int(l->near_bin, (uint16_t) ((NOW_S - 5) / 300), "of the horizon");
+    s = prd_table_find(&b.table, phased);
+    is_int(phase, 120, "a client with a phase:");
+    is_int(b.learned[s].epoch, (uint16_t) ((NOW_S + phase) / 3600),
+           "of its hour");
+    is_int(b.learned[s].near_bin, (uint16_t) ((NOW_S + phase - 5) / 300),
+           "of its horizon");
     is_int(NOW_S + 3600 - b.zone->learn_since_s, 7200,
            "nothing was learned meanwhile");
     is_int(b.zone->pooled.depth[0].at_s, NOW_S - 3600, "quantile");
@@ -581,7 +593,7 @@ ages(void)
     b = zone(zone_size(ZONE));
     load(&file, &b, NOW_S + 30 * 86400, &kept);
     s = prd_table_find(&b.table, 1000);
-    is_int(kept, 1, "a month later it is still known");
+    is_int(kept, 2, "a month later both are still known");
     is_int(NOW_MS - prd_word_ms(b.table.entries[s].state), 7 * 86400000,
            "idle for a week at most");
     is_int(b.learned[s].depth_at, NOW_S - 40, "stamps");
