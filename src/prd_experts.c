@@ -625,7 +625,16 @@ prd_track_view_now(const prd_track_t *t, const prd_tracks_t *p,
     v->unit = b->unit[b->idle > 0] + 0.05f;
     v->young = b->age < TRACK_YOUNG;
     v->coarse = prd_track_idle(b->idle);
-    v->state = prd_track_state(b->level_long, v->coarse, v->young);
+
+    /*
+     * Clients whose errors are as large have like weights and widths.  But
+     * who grows steadily errs little, and it is the next bin that raises a
+     * rate: there, who is as large as the client is what counts.
+     */
+
+    v->state = prd_track_state(horizon ? v->unit * sqrtf(b->level_short + 1)
+                                       : b->level_long,
+                               v->coarse, v->young);
 }
 
 
@@ -671,16 +680,31 @@ prd_track_make_pooled(const prd_track_horizon_t *h, const prd_track_view_t *v,
 }
 
 
-/* Bins at the same time of day and beside it. */
+/*
+ * Bins at the same time of day and beside it.  Where a day is longer than the
+ * ring, all bins there were: about the median of late, which moves with them.
+ */
 
 static void
-prd_track_make_day(const prd_track_view_t *v, prd_track_made_t *m)
+prd_track_make_day(const prd_track_bins_t *b, const prd_track_view_t *v,
+    prd_track_made_t *m)
 {
-    float     values[3 * PRD_TRACK_RING / 12];
+    float     values[3 * PRD_TRACK_RING / 12], *q;
     int32_t   back;
     unsigned  n, d, j;
 
     n = 0;
+    q = m->q[PRD_EXPERT_DAY];
+
+    if (v->day > PRD_TRACK_RING) {
+        q[0] = m->q[PRD_EXPERT_RECENT][0];
+
+        for (j = 1; j < PRD_QUANTILES; j++) {
+            q[j] = prd_max(prd_track_unpack(b->ever[j - 1]), q[j - 1]);
+        }
+
+        return;
+    }
 
     for (d = v->day; d >= 12 && d < PRD_TRACK_RING + 12; d += v->day) {
         for (j = 0; j < 3; j++) {
@@ -693,11 +717,10 @@ prd_track_make_day(const prd_track_view_t *v, prd_track_made_t *m)
     }
 
     if (n >= 3) {
-        prd_track_quantiles(values, n, m->q[PRD_EXPERT_DAY]);
+        prd_track_quantiles(values, n, q);
 
     } else {
-        memcpy(m->q[PRD_EXPERT_DAY], m->q[PRD_EXPERT_RECENT],
-               sizeof(m->q[0]));
+        memcpy(q, m->q[PRD_EXPERT_RECENT], sizeof(m->q[0]));
     }
 }
 
@@ -772,7 +795,7 @@ prd_track_make_own(const prd_track_bins_t *b, unsigned horizon,
                sizeof(m->q[0]));
     }
 
-    prd_track_make_day(v, m);
+    prd_track_make_day(b, v, m);
 }
 
 
@@ -1449,23 +1472,45 @@ prd_track_usual(prd_track_bins_t *b, float change)
 
 
 /*
- * Quantiles of what is added to the last value until a horizon, above it: each
- * goes up by a share of itself when more was added, else down by as much less
- * as the quantile is rarer, so that it stays where it is exceeded as often as
- * it should be (Robbins and Monro 1951).  Shares let it find any size of
- * steps, and a step keeps saying something for hundreds of bins, where the
- * ring forgets it.  What is added to a share, or it could not leave 0, is no
- * more than what is usual: a single bin of 1e14 must not stay for a day.
+ * Quantiles that are followed: each goes up by a share of itself when there
+ * was more, else down by as much less as the quantile is rarer, so that it
+ * stays where it is exceeded as often as it should be (Robbins and Monro
+ * 1951).  Shares let it find any size, and a bin keeps saying something for
+ * hundreds of bins, where the ring forgets it.  What is added to a share, or
+ * it could not leave 0, is no more than what is usual: a single bin of 1e14
+ * must not stay for a day.
  */
+
+static inline uint16_t
+prd_track_follow(uint16_t code, float level, float y, float more)
+{
+    float  v;
+
+    v = prd_track_unpack(code);
+
+    if (y > v) {
+        v += TRACK_STEP * level * (v + more);
+        v = prd_min(v, y);
+
+    } else {
+        v -= TRACK_STEP * (1 - level) * v;
+    }
+
+    return prd_track_pack(v);
+}
+
+
+/* Of what is added to the last value until a horizon, and of all bins. */
 
 static void
 prd_track_steps_learn(prd_track_bins_t *b, float y)
 {
-    float      at, u, v, usual;
+    float      at, more;
     unsigned   h, i, j;
     uint16_t  *steps;
 
-    usual = prd_track_usual(b, fabsf(y - b->last));
+    more = prd_track_usual(b, fabsf(y - b->last));
+    more = prd_min(b->scale / 2, more);
 
     /* as in the ring: what is cut off is no change */
 
@@ -1479,19 +1524,14 @@ prd_track_steps_learn(prd_track_bins_t *b, float y)
         steps = b->steps[h][at == 0];
 
         for (i = 1; i < PRD_QUANTILES; i++) {
-            u = prd_track_levels[i];
-            v = prd_track_unpack(steps[i - 1]);
-
-            if (y - at > v) {
-                v += TRACK_STEP * u * (v + prd_min(b->scale / 2, usual));
-                v = prd_min(v, y - at);
-
-            } else {
-                v -= TRACK_STEP * (1 - u) * v;
-            }
-
-            steps[i - 1] = prd_track_pack(v);
+            steps[i - 1] = prd_track_follow(steps[i - 1], prd_track_levels[i],
+                                            y - at, more);
         }
+    }
+
+    for (i = 1; i < PRD_QUANTILES; i++) {
+        b->ever[i - 1] = prd_track_follow(b->ever[i - 1], prd_track_levels[i],
+                                          y, more);
     }
 }
 
@@ -1573,6 +1613,11 @@ prd_track_skip(prd_track_t *t, const prd_tracks_t *p, unsigned class,
                                         * prd_track_unpack(t->hour[i][k]));
             }
         }
+    }
+
+    for (i = 1; i < PRD_QUANTILES; i++) {
+        by = powf(1 - TRACK_STEP * (1 - prd_track_levels[i]), g);
+        b->ever[i - 1] = prd_track_pack(by * prd_track_unpack(b->ever[i - 1]));
     }
 
     for (i = 0; i < prd_min(n, PRD_TRACK_RING); i++) {
