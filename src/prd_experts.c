@@ -49,6 +49,10 @@
 #define TRACK_SORTED     24         /* values of which there are quantiles */
 #define TRACK_ROOM       64         /* for all experts' quantiles */
 
+/* PRD_EXPERTS steps of prd_track_dice() at once, modulo 256 */
+#define TRACK_DICE_TIMES  149
+#define TRACK_DICE_PLUS   21
+
 
 /*
  * What takes the time are passes over all experts, or over the ring: they go
@@ -62,6 +66,8 @@ typedef int32_t  prd_quad_bits_t __attribute__((vector_size(16)));
 _Static_assert(PRD_QUANTILES == 4 && TRACK_SORTED == 24
                && PRD_QUANTILES * PRD_EXPERTS <= TRACK_ROOM
                && PRD_TRACK_RING % 4 == 0, "vectors");
+
+_Static_assert(PRD_EXPERTS == 13, "TRACK_DICE_TIMES is 5 to the 13th");
 
 /* What a forecast is made of, as of its origin. */
 
@@ -286,9 +292,28 @@ prd_track_errors_solve(const prd_track_errors_t *t, float q[PRD_QUANTILES])
     float     want, lo, hi, part;
     int32_t   k;
     uint32_t  sum;
+    uint64_t  four, pairs;
     unsigned  i, u;
 
-    for (i = 0, u = 0, sum = 0; i < PRD_TRACK_CELLS; i++) {
+    for (i = 0, u = 0, sum = 0; i < PRD_TRACK_CELLS && u < PRD_QUANTILES;
+         i++)
+    {
+        /* four at once, where the next quantile is beyond them */
+
+        if (i % 4 == 0 && i + 4 <= PRD_TRACK_CELLS) {
+            memcpy(&four, &t->cell[i], sizeof(four));
+            pairs = (four & 0x0000ffff0000ffff)
+                    + ((four >> 16) & 0x0000ffff0000ffff);
+            k = (int32_t) ((uint32_t) pairs + (uint32_t) (pairs >> 32));
+
+            if (prd_track_levels[u] * (float) t->votes
+                > (float) (sum + (uint32_t) k))
+            {
+                sum += (uint32_t) k;
+                i += 3;
+                continue;
+            }
+        }
 
         if (t->cell[i] == 0) {
             continue;
@@ -849,7 +874,7 @@ prd_track_decay(prd_quad_t x)
 /* Own losses as numbers; there is more room than there are. */
 
 static inline void
-prd_track_losses(const uint8_t own[PRD_QUANTILES][PRD_EXPERTS],
+prd_track_losses(const uint8_t own[PRD_EXPERTS][PRD_QUANTILES],
     float losses[TRACK_ROOM])
 {
     uint8_t   bytes[TRACK_ROOM];
@@ -864,50 +889,32 @@ prd_track_losses(const uint8_t own[PRD_QUANTILES][PRD_EXPERTS],
 }
 
 
-/* Numbers for each quantile and expert, by experts. */
-
-static inline void
-prd_track_turn(const float rows[TRACK_ROOM], prd_quad_t turned[PRD_EXPERTS])
-{
-    unsigned  e;
-
-    for (e = 0; e < PRD_EXPERTS; e++) {
-        turned[e] = (prd_quad_t) { rows[e], rows[PRD_EXPERTS + e],
-                                   rows[2 * PRD_EXPERTS + e],
-                                   rows[3 * PRD_EXPERTS + e] };
-    }
-}
-
-
 /* Weights, and with them the mixture. */
 
 static void
 prd_track_make_weights(const prd_track_bins_t *b, const prd_track_state_t *s,
     unsigned far, prd_track_made_t *m)
 {
-    float         rows[TRACK_ROOM], near[TRACK_ROOM];
-    unsigned      e, i;
+    float         own[TRACK_ROOM];
+    unsigned      e;
     prd_quad_t    l[PRD_EXPERTS], best, sum, mix, w;
 
-    prd_track_losses(b->loss[far], rows);
+    prd_track_losses(b->loss[far], own);
 
-    for (i = 0; i < PRD_QUANTILES * PRD_EXPERTS; i += 4) {
-        w = prd_quad(&rows[i]) / TRACK_OWN
-            + TRACK_POOLED * prd_quad(s->loss[0] + i);
-        memcpy(&rows[i], &w, sizeof(w));
+    for (e = 0; e < PRD_EXPERTS; e++) {
+        l[e] = prd_quad(&own[e * PRD_QUANTILES]) / TRACK_OWN
+               + TRACK_POOLED * prd_quad(s->loss[e]);
     }
 
     if (far) {
-        prd_track_losses(b->loss[0], near);
+        prd_track_losses(b->loss[0], own);
 
-        for (i = 0; i < PRD_QUANTILES * PRD_EXPERTS; i += 4) {
-            w = prd_quad(&rows[i])
-                + TRACK_NEAR * prd_quad(&near[i]) / TRACK_OWN;
-            memcpy(&rows[i], &w, sizeof(w));
+        for (e = 0; e < PRD_EXPERTS; e++) {
+            l[e] += TRACK_NEAR * prd_quad(&own[e * PRD_QUANTILES])
+                    / TRACK_OWN;
         }
     }
 
-    prd_track_turn(rows, l);
     best = l[0];
 
     for (e = 1; e < PRD_EXPERTS; e++) {
@@ -1045,8 +1052,9 @@ static void
 prd_track_score_own(prd_track_bins_t *b, unsigned far,
     const prd_track_made_t *m, const prd_quad_t loss[PRD_EXPERTS])
 {
-    float            rows[TRACK_ROOM];
-    int32_t          rounded[PRD_QUANTILES];
+    float            own[TRACK_ROOM];
+    int32_t          rounded[TRACK_ROOM];
+    uint8_t          bytes[TRACK_ROOM];
     uint32_t         random;
     unsigned         e, i;
     prd_quad_t       l[PRD_EXPERTS], best, v;
@@ -1054,11 +1062,11 @@ prd_track_score_own(prd_track_bins_t *b, unsigned far,
 
     const prd_quad_t  none = { 0, 0, 0, 0 };
 
-    prd_track_losses(b->loss[far], rows);
-    prd_track_turn(rows, l);
+    prd_track_losses(b->loss[far], own);
 
     for (e = 0; e < PRD_EXPERTS; e++) {
-        l[e] = l[e] * TRACK_FADE + loss[e] * TRACK_OWN;
+        l[e] = prd_quad(&own[e * PRD_QUANTILES]) * TRACK_FADE
+               + loss[e] * TRACK_OWN;
     }
 
     best = l[0];
@@ -1073,10 +1081,7 @@ prd_track_score_own(prd_track_bins_t *b, unsigned far,
 
     for (i = 0, random = b->random; i < PRD_QUANTILES; i++) {
         dice[i] = (int32_t) (random & 255);
-
-        for (e = 0; e < PRD_EXPERTS; e++) {
-            (void) prd_track_dice(&random);
-        }
+        random = random * TRACK_DICE_TIMES + TRACK_DICE_PLUS;
     }
 
     b->random = (uint8_t) random;
@@ -1088,32 +1093,36 @@ prd_track_score_own(prd_track_bins_t *b, unsigned far,
             + (__builtin_convertvector(dice, prd_quad_t) + 0.5f) / 256;
         whole = __builtin_convertvector(prd_quad_min(v, none + 255),
                                         prd_quad_bits_t);
-        memcpy(rounded, &whole, sizeof(rounded));
-
-        for (i = 0; i < PRD_QUANTILES; i++) {
-            b->loss[far][i][e] = (uint8_t) rounded[i];
-        }
+        memcpy(&rounded[e * PRD_QUANTILES], &whole, sizeof(whole));
     }
+
+    memset(&rounded[e * PRD_QUANTILES], 0,
+           sizeof(rounded) - e * PRD_QUANTILES * sizeof(int32_t));
+
+    for (i = 0; i < TRACK_ROOM; i++) {
+        bytes[i] = (uint8_t) rounded[i];
+    }
+
+    memcpy(b->loss[far], bytes, sizeof(b->loss[far]));
 }
 
 
 static void
 prd_track_score_pooled(prd_track_state_t *s, float error,
-    const float loss[PRD_QUANTILES * PRD_EXPERTS])
+    const prd_quad_t loss[PRD_EXPERTS])
 {
-    float       a, *mean;
-    unsigned    i;
+    float       a;
+    unsigned    e;
     prd_quad_t  m;
 
     s->votes = prd_min(s->votes + 1, 500.0f);
     a = 1 / s->votes;
     s->error += a * (error - s->error);
 
-    for (i = 0; i < PRD_QUANTILES * PRD_EXPERTS; i += 4) {
-        mean = s->loss[0] + i;
-        m = prd_quad(mean);
-        m += a * (prd_quad(&loss[i]) - m);
-        memcpy(mean, &m, sizeof(m));
+    for (e = 0; e < PRD_EXPERTS; e++) {
+        m = prd_quad(s->loss[e]);
+        m += a * (loss[e] - m);
+        memcpy(s->loss[e], &m, sizeof(m));
     }
 }
 
@@ -1207,8 +1216,8 @@ prd_track_score(prd_track_bins_t *b, prd_track_horizon_t *h,
     unsigned horizon, const prd_track_view_t *v, const prd_track_made_t *m,
     float y, int vote)
 {
-    float       all[PRD_QUANTILES * PRD_EXPERTS], k, d, z, error, unit;
-    unsigned    e, i, c, n, idle;
+    float       k, d, z, error, unit;
+    unsigned    e, c, n, idle;
     prd_quad_t  loss[PRD_EXPERTS], off, mean;
 
     static const float  share[PRD_QUANTILES] = {
@@ -1252,18 +1261,14 @@ prd_track_score(prd_track_bins_t *b, prd_track_horizon_t *h,
     mean /= (float) n;
 
     for (e = 0; e < PRD_EXPERTS; e++) {
-        off = m->said[e] ? loss[e] : mean;
-
-        for (i = 0; i < PRD_QUANTILES; i++) {
-            all[i * PRD_EXPERTS + e] = off[i];
-        }
+        loss[e] = m->said[e] ? loss[e] : mean;
     }
 
     idle = PRD_TRACK_IDLE + v->coarse;
 
-    prd_track_score_pooled(&h->state[v->state], error, all);
-    prd_track_score_pooled(&h->state[idle], error, all);
-    prd_track_score_pooled(&h->state[PRD_TRACK_ALL], error, all);
+    prd_track_score_pooled(&h->state[v->state], error, loss);
+    prd_track_score_pooled(&h->state[idle], error, loss);
+    prd_track_score_pooled(&h->state[PRD_TRACK_ALL], error, loss);
 
     for (e = 0; e < PRD_EXPERT_LOCATIONS; e++) {
         d = y - v->at[e];

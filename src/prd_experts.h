@@ -129,7 +129,7 @@ typedef struct {
                                            /* packed: quantiles of errors of */
                                            /* the last value, above 0 or 0 */
     uint16_t          ever[PRD_QUANTILES - 1];     /* packed: of all bins */
-    uint8_t           loss[2][PRD_QUANTILES][PRD_EXPERTS];
+    uint8_t           loss[2][PRD_EXPERTS][PRD_QUANTILES];
                                            /* near, far; above the best */
     int8_t            shift[PRD_TRACK_HORIZONS][PRD_QUANTILES - 1];
                                            /* of widths, e-folds in 1/64 */
@@ -183,7 +183,7 @@ typedef struct {
 typedef struct {
     float             votes;
     float             error;               /* mean |error| over the scale */
-    float             loss[PRD_QUANTILES][PRD_EXPERTS];
+    float             loss[PRD_EXPERTS][PRD_QUANTILES];
     float             width[PRD_QUANTILES - 1];    /* e-folds */
 } prd_track_state_t;
 
