@@ -62,6 +62,7 @@
 
 typedef float    prd_quad_t __attribute__((vector_size(16)));
 typedef int32_t  prd_quad_bits_t __attribute__((vector_size(16)));
+typedef int16_t  prd_eight_t __attribute__((vector_size(16)));
 
 _Static_assert(PRD_QUANTILES == 4 && TRACK_SORTED == 24
                && PRD_QUANTILES * PRD_EXPERTS <= TRACK_ROOM
@@ -93,6 +94,7 @@ typedef struct {
     float     q[PRD_EXPERTS][PRD_QUANTILES];
     uint8_t   state[PRD_EXPERT_LOCATIONS]; /* of the tables of errors */
     uint8_t   said[PRD_EXPERTS];
+    float     own[TRACK_ROOM];             /* losses, by expert */
     float     weight[PRD_EXPERTS][PRD_QUANTILES];
     float     mix[PRD_QUANTILES];          /* before the widths */
     float     out[PRD_QUANTILES];
@@ -473,16 +475,18 @@ prd_track_errors_add(prd_track_errors_t *tables, unsigned state,
  * Quantiles of n <= TRACK_SORTED values, between neighbours.  Values get their
  * place by counting how many are below each: that takes the same time in any
  * order, and less than sorting, which has to guess which of two is greater.
- * (Those that differ by less than 4e-6 of themselves count as equal.)
+ * Eight are compared at once, as numbers of 16 bits: those that differ by less
+ * than 0.2 % of themselves count as equal, and of equal ones one is kept.
  */
 
 static void
 prd_track_quantiles(const float *v, unsigned n, float q[PRD_QUANTILES])
 {
-    float            sorted[TRACK_SORTED], p;
-    int32_t          key[TRACK_SORTED], place[TRACK_SORTED];
-    unsigned         i, j;
-    prd_quad_bits_t  k[6], below[6], by, at;
+    float         sorted[TRACK_SORTED], p, low;
+    int16_t       key[TRACK_SORTED], place[TRACK_SORTED];
+    int32_t       bits[TRACK_SORTED], code, sign;
+    unsigned      i, j, k;
+    prd_eight_t   have[3], below[3], by;
 
     for (i = 1; i < n && v[i] == v[0]; i++) { /* void */ }
 
@@ -491,32 +495,31 @@ prd_track_quantiles(const float *v, unsigned n, float q[PRD_QUANTILES])
         return;
     }
 
-    /* bits in the order of the numbers; the least ones break ties */
+    /* as prd_track_pack() does, a bit shorter, and with a sign */
 
-    memcpy(k, v, n * sizeof(float));
-    memset((char *) k + n * sizeof(float), 0, sizeof(k) - n * sizeof(float));
-    at = (prd_quad_bits_t) { 0, 1, 2, 3 };
+    memcpy(bits, v, n * sizeof(float));
+    memset(&bits[n], 0, sizeof(bits) - n * sizeof(float));
 
-    for (i = 0; i < TRACK_SORTED / 4; i++) {
-        k[i] ^= (k[i] >> 31) & INT32_MAX;
-        k[i] = (k[i] & ~31) | at;
-        at += 4;
+    for (i = 0; i < TRACK_SORTED; i++) {
+        sign = bits[i] >> 31;
+        code = ((bits[i] & INT32_MAX) >> 14) - (TRACK_BASE >> 1);
+        code &= ~(code >> 31);
+        key[i] = (int16_t) ((code ^ sign) - sign);
     }
 
-    memcpy(key, k, sizeof(key));
+    memcpy(have, key, sizeof(have));
     memset(below, 0, sizeof(below));
 
     for (i = 0; i < n; i++) {
-        by = (prd_quad_bits_t) { key[i], key[i], key[i], key[i] };
-        below[0] -= by < k[0];
-        below[1] -= by < k[1];
-        below[2] -= by < k[2];
-        below[3] -= by < k[3];
-        below[4] -= by < k[4];
-        below[5] -= by < k[5];
+        by = (prd_eight_t) { key[i], key[i], key[i], key[i],
+                             key[i], key[i], key[i], key[i] };
+        below[0] -= by < have[0];
+        below[1] -= by < have[1];
+        below[2] -= by < have[2];
     }
 
     memcpy(place, below, sizeof(place));
+    memset(sorted, 255, sizeof(sorted));         /* not a number */
 
     for (i = 0; i < n; i++) {
         sorted[place[i]] = v[i];
@@ -525,9 +528,12 @@ prd_track_quantiles(const float *v, unsigned n, float q[PRD_QUANTILES])
     for (i = 0; i < PRD_QUANTILES; i++) {
         p = prd_track_levels[i] * (float) (n - 1);
         j = (unsigned) p;
-        q[i] = j + 1 < n
-               ? sorted[j] + (p - (float) j) * (sorted[j + 1] - sorted[j])
-               : sorted[j];
+
+        for (k = j; isnan(sorted[k]); k--) { /* void */ }
+
+        low = sorted[k];
+        q[i] = j + 1 < n && !isnan(sorted[j + 1])
+               ? low + (p - (float) j) * (sorted[j + 1] - low) : low;
     }
 }
 
@@ -895,22 +901,22 @@ static void
 prd_track_make_weights(const prd_track_bins_t *b, const prd_track_state_t *s,
     unsigned far, prd_track_made_t *m)
 {
-    float         own[TRACK_ROOM];
+    float         near[TRACK_ROOM];
     unsigned      e;
     prd_quad_t    l[PRD_EXPERTS], best, sum, mix, w;
 
-    prd_track_losses(b->loss[far], own);
+    prd_track_losses(b->loss[far], m->own);
 
     for (e = 0; e < PRD_EXPERTS; e++) {
-        l[e] = prd_quad(&own[e * PRD_QUANTILES]) / TRACK_OWN
+        l[e] = prd_quad(&m->own[e * PRD_QUANTILES]) / TRACK_OWN
                + TRACK_POOLED * prd_quad(s->loss[e]);
     }
 
     if (far) {
-        prd_track_losses(b->loss[0], own);
+        prd_track_losses(b->loss[0], near);
 
         for (e = 0; e < PRD_EXPERTS; e++) {
-            l[e] += TRACK_NEAR * prd_quad(&own[e * PRD_QUANTILES])
+            l[e] += TRACK_NEAR * prd_quad(&near[e * PRD_QUANTILES])
                     / TRACK_OWN;
         }
     }
@@ -1052,7 +1058,6 @@ static void
 prd_track_score_own(prd_track_bins_t *b, unsigned far,
     const prd_track_made_t *m, const prd_quad_t loss[PRD_EXPERTS])
 {
-    float            own[TRACK_ROOM];
     int32_t          rounded[TRACK_ROOM];
     uint8_t          bytes[TRACK_ROOM];
     uint32_t         random;
@@ -1062,10 +1067,8 @@ prd_track_score_own(prd_track_bins_t *b, unsigned far,
 
     const prd_quad_t  none = { 0, 0, 0, 0 };
 
-    prd_track_losses(b->loss[far], own);
-
     for (e = 0; e < PRD_EXPERTS; e++) {
-        l[e] = prd_quad(&own[e * PRD_QUANTILES]) * TRACK_FADE
+        l[e] = prd_quad(&m->own[e * PRD_QUANTILES]) * TRACK_FADE
                + loss[e] * TRACK_OWN;
     }
 
