@@ -494,11 +494,38 @@ prd_agg_iterate(const prd_aggregate_t *a, unsigned fit, float *path)
 }
 
 
+/*
+ * What each expert has to say of the centre.  Half of it is the weights of
+ * fixed share.  They run to whoever was best of late, and models that err
+ * alike are seldom told apart by that; the mean of several is hard to beat
+ * (Bates and Granger 1969; Stock and Watson 2004).  The other half is that of
+ * the models, of the profile and the regressions, by roots of their weights.
+ */
+
+static void
+prd_agg_say(const prd_aggregate_anchor_t *n, float say[EXPERTS])
+{
+    float     root[EXPERTS], all, models;
+    unsigned  k;
+
+    for (k = 0, all = models = 0; k < EXPERTS; k++) {
+        say[k] = prd_max(n->weight[k], 1e-9f);
+        root[k] = k < PRD_AGGREGATE_PROFILE ? 0 : sqrtf(say[k]);
+        all += say[k];
+        models += root[k];
+    }
+
+    for (k = 0; k < EXPERTS; k++) {
+        say[k] = (say[k] / all + root[k] / models) / 2;
+    }
+}
+
+
 static void
 prd_agg_points(const prd_aggregate_t *a, unsigned anchor,
     prd_aggregate_pending_t *p)
 {
-    float                          z, *point = p->point;
+    float                          say[EXPERTS], z, *point = p->point;
     unsigned                       f, h, k, open;
     const float                   *x;
     const prd_aggregate_anchor_t  *n = &a->anchor[anchor];
@@ -527,16 +554,13 @@ prd_agg_points(const prd_aggregate_t *a, unsigned anchor,
     point[PRD_AGGREGATE_ARMA] = a->path[0][h - 1];
     point[PRD_AGGREGATE_WAVE] = a->path[1][h - 1];
 
+    prd_agg_say(n, say);
     p->centre = 0;
-    z = 0;
 
     for (k = 0; k < EXPERTS; k++) {
         point[k] = prd_agg_clip(point[k], 0, prd_agg_top(a));
-        p->centre += n->weight[k] * point[k];
-        z += n->weight[k];
+        p->centre += say[k] * point[k];
     }
-
-    p->centre /= z;
 }
 
 
@@ -1317,6 +1341,7 @@ prd_rc_t
 prd_aggregate_explain(const prd_aggregate_t *a, unsigned horizon,
     double covered[QUANTILES], double point[EXPERTS], double weight[EXPERTS])
 {
+    float                           say[EXPERTS];
     prd_rc_t                        rc;
     unsigned                        i, k;
     const prd_aggregate_anchor_t   *n;
@@ -1340,13 +1365,15 @@ prd_aggregate_explain(const prd_aggregate_t *a, unsigned horizon,
         covered[k] = n->covered[k];
     }
 
+    prd_agg_say(n, say);
+
     for (k = 0; k < EXPERTS; k++) {
         if (point) {
             point[k] = prd_agg_count(p->point[k]);
         }
 
         if (weight) {
-            weight[k] = n->weight[k];
+            weight[k] = say[k];
         }
     }
 

@@ -49,6 +49,10 @@
 #define TRACK_SORTED     24         /* values of which there are quantiles */
 #define TRACK_ROOM       64         /* for all experts' quantiles */
 
+/* PRD_EXPERTS steps of prd_track_dice() at once, modulo 256 */
+#define TRACK_DICE_TIMES  149
+#define TRACK_DICE_PLUS   21
+
 
 /*
  * What takes the time are passes over all experts, or over the ring: they go
@@ -58,10 +62,13 @@
 
 typedef float    prd_quad_t __attribute__((vector_size(16)));
 typedef int32_t  prd_quad_bits_t __attribute__((vector_size(16)));
+typedef int16_t  prd_eight_t __attribute__((vector_size(16)));
 
 _Static_assert(PRD_QUANTILES == 4 && TRACK_SORTED == 24
                && PRD_QUANTILES * PRD_EXPERTS <= TRACK_ROOM
                && PRD_TRACK_RING % 4 == 0, "vectors");
+
+_Static_assert(PRD_EXPERTS == 13, "TRACK_DICE_TIMES is 5 to the 13th");
 
 /* What a forecast is made of, as of its origin. */
 
@@ -87,6 +94,7 @@ typedef struct {
     float     q[PRD_EXPERTS][PRD_QUANTILES];
     uint8_t   state[PRD_EXPERT_LOCATIONS]; /* of the tables of errors */
     uint8_t   said[PRD_EXPERTS];
+    float     own[TRACK_ROOM];             /* losses, by expert */
     float     weight[PRD_EXPERTS][PRD_QUANTILES];
     float     mix[PRD_QUANTILES];          /* before the widths */
     float     out[PRD_QUANTILES];
@@ -286,9 +294,28 @@ prd_track_errors_solve(const prd_track_errors_t *t, float q[PRD_QUANTILES])
     float     want, lo, hi, part;
     int32_t   k;
     uint32_t  sum;
+    uint64_t  four, pairs;
     unsigned  i, u;
 
-    for (i = 0, u = 0, sum = 0; i < PRD_TRACK_CELLS; i++) {
+    for (i = 0, u = 0, sum = 0; i < PRD_TRACK_CELLS && u < PRD_QUANTILES;
+         i++)
+    {
+        /* four at once, where the next quantile is beyond them */
+
+        if (i % 4 == 0 && i + 4 <= PRD_TRACK_CELLS) {
+            memcpy(&four, &t->cell[i], sizeof(four));
+            pairs = (four & 0x0000ffff0000ffff)
+                    + ((four >> 16) & 0x0000ffff0000ffff);
+            k = (int32_t) ((uint32_t) pairs + (uint32_t) (pairs >> 32));
+
+            if (prd_track_levels[u] * (float) t->votes
+                > (float) (sum + (uint32_t) k))
+            {
+                sum += (uint32_t) k;
+                i += 3;
+                continue;
+            }
+        }
 
         if (t->cell[i] == 0) {
             continue;
@@ -448,16 +475,18 @@ prd_track_errors_add(prd_track_errors_t *tables, unsigned state,
  * Quantiles of n <= TRACK_SORTED values, between neighbours.  Values get their
  * place by counting how many are below each: that takes the same time in any
  * order, and less than sorting, which has to guess which of two is greater.
- * (Those that differ by less than 4e-6 of themselves count as equal.)
+ * Eight are compared at once, as numbers of 16 bits: those that differ by less
+ * than 0.2 % of themselves count as equal, and of equal ones one is kept.
  */
 
 static void
 prd_track_quantiles(const float *v, unsigned n, float q[PRD_QUANTILES])
 {
-    float            sorted[TRACK_SORTED], p;
-    int32_t          key[TRACK_SORTED], place[TRACK_SORTED];
-    unsigned         i, j;
-    prd_quad_bits_t  k[6], below[6], by, at;
+    float         sorted[TRACK_SORTED], p, low;
+    int16_t       key[TRACK_SORTED], place[TRACK_SORTED];
+    int32_t       bits[TRACK_SORTED], code, sign;
+    unsigned      i, j, k;
+    prd_eight_t   have[3], below[3], by;
 
     for (i = 1; i < n && v[i] == v[0]; i++) { /* void */ }
 
@@ -466,32 +495,31 @@ prd_track_quantiles(const float *v, unsigned n, float q[PRD_QUANTILES])
         return;
     }
 
-    /* bits in the order of the numbers; the least ones break ties */
+    /* as prd_track_pack() does, a bit shorter, and with a sign */
 
-    memcpy(k, v, n * sizeof(float));
-    memset((char *) k + n * sizeof(float), 0, sizeof(k) - n * sizeof(float));
-    at = (prd_quad_bits_t) { 0, 1, 2, 3 };
+    memcpy(bits, v, n * sizeof(float));
+    memset(&bits[n], 0, sizeof(bits) - n * sizeof(float));
 
-    for (i = 0; i < TRACK_SORTED / 4; i++) {
-        k[i] ^= (k[i] >> 31) & INT32_MAX;
-        k[i] = (k[i] & ~31) | at;
-        at += 4;
+    for (i = 0; i < TRACK_SORTED; i++) {
+        sign = bits[i] >> 31;
+        code = ((bits[i] & INT32_MAX) >> 14) - (TRACK_BASE >> 1);
+        code &= ~(code >> 31);
+        key[i] = (int16_t) ((code ^ sign) - sign);
     }
 
-    memcpy(key, k, sizeof(key));
+    memcpy(have, key, sizeof(have));
     memset(below, 0, sizeof(below));
 
     for (i = 0; i < n; i++) {
-        by = (prd_quad_bits_t) { key[i], key[i], key[i], key[i] };
-        below[0] -= by < k[0];
-        below[1] -= by < k[1];
-        below[2] -= by < k[2];
-        below[3] -= by < k[3];
-        below[4] -= by < k[4];
-        below[5] -= by < k[5];
+        by = (prd_eight_t) { key[i], key[i], key[i], key[i],
+                             key[i], key[i], key[i], key[i] };
+        below[0] -= by < have[0];
+        below[1] -= by < have[1];
+        below[2] -= by < have[2];
     }
 
     memcpy(place, below, sizeof(place));
+    memset(sorted, 255, sizeof(sorted));         /* not a number */
 
     for (i = 0; i < n; i++) {
         sorted[place[i]] = v[i];
@@ -500,9 +528,12 @@ prd_track_quantiles(const float *v, unsigned n, float q[PRD_QUANTILES])
     for (i = 0; i < PRD_QUANTILES; i++) {
         p = prd_track_levels[i] * (float) (n - 1);
         j = (unsigned) p;
-        q[i] = j + 1 < n
-               ? sorted[j] + (p - (float) j) * (sorted[j + 1] - sorted[j])
-               : sorted[j];
+
+        for (k = j; isnan(sorted[k]); k--) { /* void */ }
+
+        low = sorted[k];
+        q[i] = j + 1 < n && !isnan(sorted[j + 1])
+               ? low + (p - (float) j) * (sorted[j + 1] - low) : low;
     }
 }
 
@@ -625,7 +656,16 @@ prd_track_view_now(const prd_track_t *t, const prd_tracks_t *p,
     v->unit = b->unit[b->idle > 0] + 0.05f;
     v->young = b->age < TRACK_YOUNG;
     v->coarse = prd_track_idle(b->idle);
-    v->state = prd_track_state(b->level_long, v->coarse, v->young);
+
+    /*
+     * Clients whose errors are as large have like weights and widths.  But
+     * who grows steadily errs little, and it is the next bin that raises a
+     * rate: there, who is as large as the client is what counts.
+     */
+
+    v->state = prd_track_state(horizon ? v->unit * sqrtf(b->level_short + 1)
+                                       : b->level_long,
+                               v->coarse, v->young);
 }
 
 
@@ -671,16 +711,31 @@ prd_track_make_pooled(const prd_track_horizon_t *h, const prd_track_view_t *v,
 }
 
 
-/* Bins at the same time of day and beside it. */
+/*
+ * Bins at the same time of day and beside it.  Where a day is longer than the
+ * ring, all bins there were: about the median of late, which moves with them.
+ */
 
 static void
-prd_track_make_day(const prd_track_view_t *v, prd_track_made_t *m)
+prd_track_make_day(const prd_track_bins_t *b, const prd_track_view_t *v,
+    prd_track_made_t *m)
 {
-    float     values[3 * PRD_TRACK_RING / 12];
+    float     values[3 * PRD_TRACK_RING / 12], *q;
     int32_t   back;
     unsigned  n, d, j;
 
     n = 0;
+    q = m->q[PRD_EXPERT_DAY];
+
+    if (v->day > PRD_TRACK_RING) {
+        q[0] = m->q[PRD_EXPERT_RECENT][0];
+
+        for (j = 1; j < PRD_QUANTILES; j++) {
+            q[j] = prd_max(prd_track_unpack(b->ever[j - 1]), q[j - 1]);
+        }
+
+        return;
+    }
 
     for (d = v->day; d >= 12 && d < PRD_TRACK_RING + 12; d += v->day) {
         for (j = 0; j < 3; j++) {
@@ -693,11 +748,10 @@ prd_track_make_day(const prd_track_view_t *v, prd_track_made_t *m)
     }
 
     if (n >= 3) {
-        prd_track_quantiles(values, n, m->q[PRD_EXPERT_DAY]);
+        prd_track_quantiles(values, n, q);
 
     } else {
-        memcpy(m->q[PRD_EXPERT_DAY], m->q[PRD_EXPERT_RECENT],
-               sizeof(m->q[0]));
+        memcpy(q, m->q[PRD_EXPERT_RECENT], sizeof(m->q[0]));
     }
 }
 
@@ -772,7 +826,7 @@ prd_track_make_own(const prd_track_bins_t *b, unsigned horizon,
                sizeof(m->q[0]));
     }
 
-    prd_track_make_day(v, m);
+    prd_track_make_day(b, v, m);
 }
 
 
@@ -826,7 +880,7 @@ prd_track_decay(prd_quad_t x)
 /* Own losses as numbers; there is more room than there are. */
 
 static inline void
-prd_track_losses(const uint8_t own[PRD_QUANTILES][PRD_EXPERTS],
+prd_track_losses(const uint8_t own[PRD_EXPERTS][PRD_QUANTILES],
     float losses[TRACK_ROOM])
 {
     uint8_t   bytes[TRACK_ROOM];
@@ -841,50 +895,32 @@ prd_track_losses(const uint8_t own[PRD_QUANTILES][PRD_EXPERTS],
 }
 
 
-/* Numbers for each quantile and expert, by experts. */
-
-static inline void
-prd_track_turn(const float rows[TRACK_ROOM], prd_quad_t turned[PRD_EXPERTS])
-{
-    unsigned  e;
-
-    for (e = 0; e < PRD_EXPERTS; e++) {
-        turned[e] = (prd_quad_t) { rows[e], rows[PRD_EXPERTS + e],
-                                   rows[2 * PRD_EXPERTS + e],
-                                   rows[3 * PRD_EXPERTS + e] };
-    }
-}
-
-
 /* Weights, and with them the mixture. */
 
 static void
 prd_track_make_weights(const prd_track_bins_t *b, const prd_track_state_t *s,
     unsigned far, prd_track_made_t *m)
 {
-    float         rows[TRACK_ROOM], near[TRACK_ROOM];
-    unsigned      e, i;
+    float         near[TRACK_ROOM];
+    unsigned      e;
     prd_quad_t    l[PRD_EXPERTS], best, sum, mix, w;
 
-    prd_track_losses(b->loss[far], rows);
+    prd_track_losses(b->loss[far], m->own);
 
-    for (i = 0; i < PRD_QUANTILES * PRD_EXPERTS; i += 4) {
-        w = prd_quad(&rows[i]) / TRACK_OWN
-            + TRACK_POOLED * prd_quad(s->loss[0] + i);
-        memcpy(&rows[i], &w, sizeof(w));
+    for (e = 0; e < PRD_EXPERTS; e++) {
+        l[e] = prd_quad(&m->own[e * PRD_QUANTILES]) / TRACK_OWN
+               + TRACK_POOLED * prd_quad(s->loss[e]);
     }
 
     if (far) {
         prd_track_losses(b->loss[0], near);
 
-        for (i = 0; i < PRD_QUANTILES * PRD_EXPERTS; i += 4) {
-            w = prd_quad(&rows[i])
-                + TRACK_NEAR * prd_quad(&near[i]) / TRACK_OWN;
-            memcpy(&rows[i], &w, sizeof(w));
+        for (e = 0; e < PRD_EXPERTS; e++) {
+            l[e] += TRACK_NEAR * prd_quad(&near[e * PRD_QUANTILES])
+                    / TRACK_OWN;
         }
     }
 
-    prd_track_turn(rows, l);
     best = l[0];
 
     for (e = 1; e < PRD_EXPERTS; e++) {
@@ -1022,8 +1058,8 @@ static void
 prd_track_score_own(prd_track_bins_t *b, unsigned far,
     const prd_track_made_t *m, const prd_quad_t loss[PRD_EXPERTS])
 {
-    float            rows[TRACK_ROOM];
-    int32_t          rounded[PRD_QUANTILES];
+    int32_t          rounded[TRACK_ROOM];
+    uint8_t          bytes[TRACK_ROOM];
     uint32_t         random;
     unsigned         e, i;
     prd_quad_t       l[PRD_EXPERTS], best, v;
@@ -1031,11 +1067,9 @@ prd_track_score_own(prd_track_bins_t *b, unsigned far,
 
     const prd_quad_t  none = { 0, 0, 0, 0 };
 
-    prd_track_losses(b->loss[far], rows);
-    prd_track_turn(rows, l);
-
     for (e = 0; e < PRD_EXPERTS; e++) {
-        l[e] = l[e] * TRACK_FADE + loss[e] * TRACK_OWN;
+        l[e] = prd_quad(&m->own[e * PRD_QUANTILES]) * TRACK_FADE
+               + loss[e] * TRACK_OWN;
     }
 
     best = l[0];
@@ -1050,10 +1084,7 @@ prd_track_score_own(prd_track_bins_t *b, unsigned far,
 
     for (i = 0, random = b->random; i < PRD_QUANTILES; i++) {
         dice[i] = (int32_t) (random & 255);
-
-        for (e = 0; e < PRD_EXPERTS; e++) {
-            (void) prd_track_dice(&random);
-        }
+        random = random * TRACK_DICE_TIMES + TRACK_DICE_PLUS;
     }
 
     b->random = (uint8_t) random;
@@ -1065,32 +1096,36 @@ prd_track_score_own(prd_track_bins_t *b, unsigned far,
             + (__builtin_convertvector(dice, prd_quad_t) + 0.5f) / 256;
         whole = __builtin_convertvector(prd_quad_min(v, none + 255),
                                         prd_quad_bits_t);
-        memcpy(rounded, &whole, sizeof(rounded));
-
-        for (i = 0; i < PRD_QUANTILES; i++) {
-            b->loss[far][i][e] = (uint8_t) rounded[i];
-        }
+        memcpy(&rounded[e * PRD_QUANTILES], &whole, sizeof(whole));
     }
+
+    memset(&rounded[e * PRD_QUANTILES], 0,
+           sizeof(rounded) - e * PRD_QUANTILES * sizeof(int32_t));
+
+    for (i = 0; i < TRACK_ROOM; i++) {
+        bytes[i] = (uint8_t) rounded[i];
+    }
+
+    memcpy(b->loss[far], bytes, sizeof(b->loss[far]));
 }
 
 
 static void
 prd_track_score_pooled(prd_track_state_t *s, float error,
-    const float loss[PRD_QUANTILES * PRD_EXPERTS])
+    const prd_quad_t loss[PRD_EXPERTS])
 {
-    float       a, *mean;
-    unsigned    i;
+    float       a;
+    unsigned    e;
     prd_quad_t  m;
 
     s->votes = prd_min(s->votes + 1, 500.0f);
     a = 1 / s->votes;
     s->error += a * (error - s->error);
 
-    for (i = 0; i < PRD_QUANTILES * PRD_EXPERTS; i += 4) {
-        mean = s->loss[0] + i;
-        m = prd_quad(mean);
-        m += a * (prd_quad(&loss[i]) - m);
-        memcpy(mean, &m, sizeof(m));
+    for (e = 0; e < PRD_EXPERTS; e++) {
+        m = prd_quad(s->loss[e]);
+        m += a * (loss[e] - m);
+        memcpy(s->loss[e], &m, sizeof(m));
     }
 }
 
@@ -1184,8 +1219,8 @@ prd_track_score(prd_track_bins_t *b, prd_track_horizon_t *h,
     unsigned horizon, const prd_track_view_t *v, const prd_track_made_t *m,
     float y, int vote)
 {
-    float       all[PRD_QUANTILES * PRD_EXPERTS], k, d, z, error, unit;
-    unsigned    e, i, c, n, idle;
+    float       k, d, z, error, unit;
+    unsigned    e, c, n, idle;
     prd_quad_t  loss[PRD_EXPERTS], off, mean;
 
     static const float  share[PRD_QUANTILES] = {
@@ -1229,18 +1264,14 @@ prd_track_score(prd_track_bins_t *b, prd_track_horizon_t *h,
     mean /= (float) n;
 
     for (e = 0; e < PRD_EXPERTS; e++) {
-        off = m->said[e] ? loss[e] : mean;
-
-        for (i = 0; i < PRD_QUANTILES; i++) {
-            all[i * PRD_EXPERTS + e] = off[i];
-        }
+        loss[e] = m->said[e] ? loss[e] : mean;
     }
 
     idle = PRD_TRACK_IDLE + v->coarse;
 
-    prd_track_score_pooled(&h->state[v->state], error, all);
-    prd_track_score_pooled(&h->state[idle], error, all);
-    prd_track_score_pooled(&h->state[PRD_TRACK_ALL], error, all);
+    prd_track_score_pooled(&h->state[v->state], error, loss);
+    prd_track_score_pooled(&h->state[idle], error, loss);
+    prd_track_score_pooled(&h->state[PRD_TRACK_ALL], error, loss);
 
     for (e = 0; e < PRD_EXPERT_LOCATIONS; e++) {
         d = y - v->at[e];
@@ -1449,23 +1480,45 @@ prd_track_usual(prd_track_bins_t *b, float change)
 
 
 /*
- * Quantiles of what is added to the last value until a horizon, above it: each
- * goes up by a share of itself when more was added, else down by as much less
- * as the quantile is rarer, so that it stays where it is exceeded as often as
- * it should be (Robbins and Monro 1951).  Shares let it find any size of
- * steps, and a step keeps saying something for hundreds of bins, where the
- * ring forgets it.  What is added to a share, or it could not leave 0, is no
- * more than what is usual: a single bin of 1e14 must not stay for a day.
+ * Quantiles that are followed: each goes up by a share of itself when there
+ * was more, else down by as much less as the quantile is rarer, so that it
+ * stays where it is exceeded as often as it should be (Robbins and Monro
+ * 1951).  Shares let it find any size, and a bin keeps saying something for
+ * hundreds of bins, where the ring forgets it.  What is added to a share, or
+ * it could not leave 0, is no more than what is usual: a single bin of 1e14
+ * must not stay for a day.
  */
+
+static inline uint16_t
+prd_track_follow(uint16_t code, float level, float y, float more)
+{
+    float  v;
+
+    v = prd_track_unpack(code);
+
+    if (y > v) {
+        v += TRACK_STEP * level * (v + more);
+        v = prd_min(v, y);
+
+    } else {
+        v -= TRACK_STEP * (1 - level) * v;
+    }
+
+    return prd_track_pack(v);
+}
+
+
+/* Of what is added to the last value until a horizon, and of all bins. */
 
 static void
 prd_track_steps_learn(prd_track_bins_t *b, float y)
 {
-    float      at, u, v, usual;
+    float      at, more;
     unsigned   h, i, j;
     uint16_t  *steps;
 
-    usual = prd_track_usual(b, fabsf(y - b->last));
+    more = prd_track_usual(b, fabsf(y - b->last));
+    more = prd_min(b->scale / 2, more);
 
     /* as in the ring: what is cut off is no change */
 
@@ -1479,19 +1532,14 @@ prd_track_steps_learn(prd_track_bins_t *b, float y)
         steps = b->steps[h][at == 0];
 
         for (i = 1; i < PRD_QUANTILES; i++) {
-            u = prd_track_levels[i];
-            v = prd_track_unpack(steps[i - 1]);
-
-            if (y - at > v) {
-                v += TRACK_STEP * u * (v + prd_min(b->scale / 2, usual));
-                v = prd_min(v, y - at);
-
-            } else {
-                v -= TRACK_STEP * (1 - u) * v;
-            }
-
-            steps[i - 1] = prd_track_pack(v);
+            steps[i - 1] = prd_track_follow(steps[i - 1], prd_track_levels[i],
+                                            y - at, more);
         }
+    }
+
+    for (i = 1; i < PRD_QUANTILES; i++) {
+        b->ever[i - 1] = prd_track_follow(b->ever[i - 1], prd_track_levels[i],
+                                          y, more);
     }
 }
 
@@ -1573,6 +1621,11 @@ prd_track_skip(prd_track_t *t, const prd_tracks_t *p, unsigned class,
                                         * prd_track_unpack(t->hour[i][k]));
             }
         }
+    }
+
+    for (i = 1; i < PRD_QUANTILES; i++) {
+        by = powf(1 - TRACK_STEP * (1 - prd_track_levels[i]), g);
+        b->ever[i - 1] = prd_track_pack(by * prd_track_unpack(b->ever[i - 1]));
     }
 
     for (i = 0; i < prd_min(n, PRD_TRACK_RING); i++) {

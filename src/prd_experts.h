@@ -12,7 +12,9 @@
  * those at the same time of day, of what came one period after a bin like
  * this one (the period being the lag that fits best); and the last value with
  * the quantiles of its errors as far back as the client is known, followed
- * from bin to bin by a step up or down (Robbins and Monro 1951).  The caller
+ * from bin to bin by a step up or down (Robbins and Monro 1951).  Where a day
+ * is longer than what is remembered, those of all bins are followed so, too,
+ * and stand in for those at the same time of day.  The caller
  * may add quantiles of its own: those of a shared network, or of a group.
  *
  * Fixed share (Herbster and Warmuth 1998) on pinball loss weighs them, for
@@ -43,7 +45,7 @@
 #include "prd_score.h"
 
 
-#define PRD_TRACK_VERSION    2
+#define PRD_TRACK_VERSION    3
 #define PRD_TRACK_CLASSES    3             /* lengths of bins */
 #define PRD_TRACK_HORIZONS   3             /* 1, 6 and 12 bins ahead */
 #define PRD_TRACK_EXTRAS     2             /* experts that the caller adds */
@@ -66,7 +68,7 @@ enum {
     PRD_EXPERT_STEPS = PRD_EXPERT_LOCATIONS, /* own: last value and steps */
     PRD_EXPERT_RECENT,                     /* the last 24 bins */
     PRD_EXPERT_PERIOD,
-    PRD_EXPERT_DAY,                        /* this time of day */
+    PRD_EXPERT_DAY,                        /* this time of day, or all bins */
     PRD_EXPERT_EXTRA,
     PRD_EXPERTS = PRD_EXPERT_EXTRA + PRD_TRACK_EXTRAS
 };
@@ -126,7 +128,8 @@ typedef struct {
     uint16_t          steps[PRD_TRACK_HORIZONS][2][PRD_QUANTILES - 1];
                                            /* packed: quantiles of errors of */
                                            /* the last value, above 0 or 0 */
-    uint8_t           loss[2][PRD_QUANTILES][PRD_EXPERTS];
+    uint16_t          ever[PRD_QUANTILES - 1];     /* packed: of all bins */
+    uint8_t           loss[2][PRD_EXPERTS][PRD_QUANTILES];
                                            /* near, far; above the best */
     int8_t            shift[PRD_TRACK_HORIZONS][PRD_QUANTILES - 1];
                                            /* of widths, e-folds in 1/64 */
@@ -165,7 +168,9 @@ typedef struct {
 /*
  * States.  Clients that are known: level (9) x idle time (6).  Young ones:
  * level (3) x idle time.  Then idle time alone, and all: what stands in where
- * a state has been seen too little.
+ * a state has been seen too little.  For errors the level is the location
+ * they are errors of; for weights and widths it is the client's, and its mean
+ * error for what is further ahead than the next bin.
  */
 
 #define PRD_TRACK_LEVELS   9
@@ -178,7 +183,7 @@ typedef struct {
 typedef struct {
     float             votes;
     float             error;               /* mean |error| over the scale */
-    float             loss[PRD_QUANTILES][PRD_EXPERTS];
+    float             loss[PRD_EXPERTS][PRD_QUANTILES];
     float             width[PRD_QUANTILES - 1];    /* e-folds */
 } prd_track_state_t;
 
