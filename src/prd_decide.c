@@ -95,10 +95,13 @@ prd_decide_hold(prd_view_t *view, const prd_policy_t *policy, prd_entry_t *e)
  * Trust is for what is trusted: a client is its proven self while its demand
  * is within its own learned depth, and a newcomer at twice that.  Else a farm
  * of keys that were aged with a request an hour could flood on their trust.
+ *
+ * A depth of two requests is what everybody has at least, and no proof that
+ * two were ever sent: it is trusted for one.
  */
 
 static inline uint32_t
-prd_decide_trust(uint64_t env, uint32_t backlog)
+prd_decide_trust(uint64_t env, uint32_t backlog, uint32_t unit)
 {
     uint32_t  trust;
     uint64_t  depth;
@@ -110,6 +113,10 @@ prd_decide_trust(uint64_t env, uint32_t backlog)
     }
 
     depth = prd_env_decode(prd_env_depth_code(env));
+
+    if (depth <= 2 * (uint64_t) unit) {
+        depth /= 2;
+    }
 
     if (backlog <= depth) {
         return trust;
@@ -417,7 +424,8 @@ prd_decide_parent(prd_view_t *view, const prd_policy_t *policy,
 
     other.slot = slot;
     prd_decide_terms(view, policy, &a, env,
-                     prd_decide_trust(env, answer->parent_backlog),
+                     prd_decide_trust(env, answer->parent_backlog,
+                                      policy->unit),
                      answer->cost, &other, t);
 
     *word = prd_load(&e->state);
@@ -508,7 +516,7 @@ prd_decide_prepare(prd_view_t *view, const prd_policy_t *policy,
         }
     }
 
-    trust = prd_decide_trust(env, answer->backlog);
+    trust = prd_decide_trust(env, answer->backlog, policy->unit);
 
     if (cost && policy->pool.capacity) {
         prd_decide_class(view, ask->class_, trust, cost);
@@ -1163,8 +1171,9 @@ prd_inspect(prd_view_t *view, const prd_policy_t *policy,
                             PRD_ONE_Q16, prd_word_ms(word),
                             prd_elapsed(prd_word_ms(word), ask->now_ms),
                             policy->unit);
-        prd_decide_terms(view, policy, ask, env, prd_decide_trust(env, v),
-                         cost, answer, &answer->terms);
+        prd_decide_terms(view, policy, ask, env,
+                         prd_decide_trust(env, v, policy->unit), cost, answer,
+                         &answer->terms);
         answer->verdict = prd_bucket_judge(&answer->terms, prd_load(&e->state),
                                            ask->now_ms, &answer->level, &next,
                                            &answer->delay_ms);
@@ -1195,7 +1204,8 @@ prd_step_terms(prd_view_t *view, const prd_policy_t *policy,
 
     env = prd_load(&view->table.entries[slot].envelope);
 
-    prd_decide_terms(view, policy, ask, env, prd_decide_trust(env, backlog),
+    prd_decide_terms(view, policy, ask, env,
+                     prd_decide_trust(env, backlog, policy->unit),
                      answer->cost, answer, t);
 }
 

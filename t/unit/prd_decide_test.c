@@ -517,6 +517,43 @@ trust(void)
 }
 
 
+/* A depth of two requests is the least there is, and proves but one. */
+
+static void
+trust_least(void)
+{
+    int           i;
+    uint32_t      slot, m[4];
+    unsigned      evicted;
+    prd_ask_t     ask;
+    prd_view_t    v;
+    prd_answer_t  a;
+    prd_policy_t  policy;
+
+    lab_policy(&policy, "rate=0.001r/s capacity=100r/s");
+
+    for (i = 0; i < 4; i++) {
+        v = lab_zone(&policy, 100, LAB_S, LAB_MS);
+        atomic_store(&v.zone->warm, 1);
+        prd_table_insert(&v.table, 42, LAB_MS, &slot, &evicted);
+        lab_learn(&v, slot, 0.001, i < 2 ? 2 : 3, i == 3 ? 0 : 1000);
+
+        atomic_store(&v.zone->pool, prd_word(LAB_MS, PRD_POOL_FULL / 4));
+        atomic_store(&v.table.entries[slot].virtual_,
+                     prd_word(LAB_MS, i ? 1000 : 0));
+        ask = lab_ask(&policy, 42, LAB_MS);
+        a = decide(&v, &policy, &ask);
+        m[i] = a.terms.m;
+
+        free(v.zone);
+    }
+
+    ok(m[0] == m[2] && m[0] > PRD_ONE_Q16, "trusted for a first request: %u",
+       m[0]);
+    ok(m[1] == m[3] && m[1] < PRD_ONE_Q16, "not for a second one: %u", m[1]);
+}
+
+
 /*
  * newcomer=: levels are sums, since nothing drains.  Of each pair both are
  * charged or none.
@@ -1453,6 +1490,7 @@ main(void)
     reasons();
     scarce_delay();
     trust();
+    trust_least();
     newcomers(SLOW " burst=40 learn=off");
     newcomers(SLOW " burst=40");
     newcomers(SLOW " burst=40 capacity=100r/s borrow=2 learn=off");
