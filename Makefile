@@ -312,7 +312,8 @@ bench-build: $(BENCH:bench/%.c=$(OUT)/bench/%)
 
 bench:
 	@tools/setup build bench
-	+@BUILD=$(BUILD) bench/run.sh
+	+@$(if $(findstring n,$(firstword -$(MAKEFLAGS))),echo) \
+	    BUILD=$(BUILD) bench/run.sh
 
 # The .so is renamed into place: nginx maps the old one until it is started
 # anew (or upgraded by USR2); a reload does not load another .so.

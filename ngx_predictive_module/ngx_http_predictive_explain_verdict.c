@@ -389,10 +389,19 @@ ngx_http_predictive_explain_why(ngx_http_predictive_json_t *json,
         break;
 
     case PRD_DELAYED:
-        p = ngx_slprintf(p, last, "%s by %.3f s: level %.1f is above what "
-                         "passes at once and within burst + 1 = %.1f",
+        p = ngx_slprintf(p, last, "%s by %.3f s: ",
                          v->dry_run ? "would have been delayed" : "delayed",
-                         v->delay, v->level, v->limit);
+                         v->delay);
+
+        if (v->reason == PRD_REASON_NEWCOMER) {
+            p = ngx_slprintf(p, last, "the client is new, and the newcomer= "
+                             "key that it shares with others is above what "
+                             "passes at once");
+            break;
+        }
+
+        p = ngx_slprintf(p, last, "level %.1f is above what passes at once "
+                         "and within burst + 1 = %.1f", v->level, v->limit);
 
         if (v->m < 1) {
             p = ngx_http_predictive_explain_pool(p, last, v);

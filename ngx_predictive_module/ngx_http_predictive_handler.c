@@ -31,6 +31,8 @@ static ngx_http_predictive_ctx_t *ngx_http_predictive_create_ctx(
 static void ngx_http_predictive_cleanup(void *data);
 static void ngx_http_predictive_decide(ngx_http_predictive_ctx_t *ctx);
 static void ngx_http_predictive_conclude(ngx_http_predictive_ctx_t *ctx);
+static prd_answer_t *ngx_http_predictive_shared(ngx_http_request_t *r,
+    ngx_http_predictive_part_t *part);
 static void ngx_http_predictive_full(ngx_http_request_t *r,
     ngx_http_predictive_zone_t *zone);
 
@@ -180,6 +182,11 @@ ngx_http_predictive_verdict(ngx_http_request_t *r,
                    prd_reason_name(ctx->shown->answer.reason), ctx->delay);
 
     if (ctx->verdict >= PRD_DELAYED) {
+
+        if (ctx->shown->answer.reason == PRD_REASON_NEWCOMER) {
+            ctx->shared = ngx_http_predictive_shared(r, ctx->shown);
+        }
+
         ngx_http_predictive_log(r, ctx, plcf);
     }
 
@@ -557,6 +564,47 @@ ngx_http_predictive_conclude(ngx_http_predictive_ctx_t *ctx)
 }
 
 
+/*
+ * The newcomer key's bucket, which delayed or refused the request, in the
+ * terms of the client's: that has nothing to say of when to come back.  NULL,
+ * where there is no memory: then the client's is shown.
+ */
+
+static prd_answer_t *
+ngx_http_predictive_shared(ngx_http_request_t *r,
+    ngx_http_predictive_part_t *part)
+{
+    prd_ask_t                    ask;
+    prd_answer_t                *shared;
+    ngx_http_predictive_zone_t  *zone;
+
+    shared = ngx_palloc(r->pool, sizeof(prd_answer_t));
+    if (shared == NULL) {
+        return NULL;
+    }
+
+    zone = part->limit->zone;
+
+    ask = part->ask;
+    ask.tag = ask.parent;
+    ask.parent = 0;
+    ask.cost = part->answer.cost;
+
+    (void) prd_inspect(&zone->view, &zone->policy, &ask, shared);
+
+    /* it speaks of one more request; a delayed one is in the bucket */
+
+    shared->verdict = part->answer.verdict;
+    shared->reason = part->answer.reason;
+
+    if (shared->verdict == PRD_DELAYED) {
+        shared->level -= ngx_min(shared->level, shared->cost);
+    }
+
+    return shared;
+}
+
+
 /* Clients without a slot share a bucket: told once a minute and worker. */
 
 static void
@@ -595,7 +643,7 @@ ngx_http_predictive_log(ngx_http_request_t *r, ngx_http_predictive_ctx_t *ctx,
     ngx_http_predictive_zone_t  *zone;
 
     zone = ctx->shown->limit->zone;
-    answer = &ctx->shown->answer;
+    answer = ctx->shared ? ctx->shared : &ctx->shown->answer;
     unit = answer->terms.unit;
 
     /* limit_req does not count the request itself */

@@ -60,10 +60,11 @@ static ngx_int_t ngx_http_predictive_add_number(ngx_http_request_t *r,
 
 static uint64_t ngx_http_predictive_admitted(prd_terms_t *t);
 static uint64_t ngx_http_predictive_drain_time(prd_terms_t *t, uint64_t units);
-static void ngx_http_predictive_quota(ngx_http_predictive_part_t *part,
-    ngx_http_predictive_quota_t *quota);
-static uint64_t ngx_http_predictive_pass_time(
+static prd_answer_t *ngx_http_predictive_answer(ngx_http_predictive_ctx_t *ctx,
     ngx_http_predictive_part_t *part);
+static void ngx_http_predictive_quota(ngx_http_predictive_ctx_t *ctx,
+    ngx_http_predictive_part_t *part, ngx_http_predictive_quota_t *quota);
+static uint64_t ngx_http_predictive_pass_time(prd_answer_t *answer);
 
 static ngx_uint_t ngx_http_predictive_has_error_page(ngx_http_request_t *r,
     ngx_int_t status);
@@ -224,7 +225,7 @@ ngx_http_predictive_draft(ngx_http_request_t *r,
     for (i = 0; i < ctx->nparts; i++) {
         part = &ctx->parts[i];
 
-        ngx_http_predictive_quota(part, &quota);
+        ngx_http_predictive_quota(ctx, part, &quota);
 
         policy.len = ngx_sprintf(policy.data + policy.len, "%s%V;q=%uL;w=%uL",
                                  i ? ", " : "", &part->limit->zone->quoted,
@@ -257,7 +258,7 @@ ngx_http_predictive_legacy(ngx_http_request_t *r,
 {
     ngx_http_predictive_quota_t  quota;
 
-    ngx_http_predictive_quota(ctx->shown, &quota);
+    ngx_http_predictive_quota(ctx, ctx->shown, &quota);
 
     if (ngx_http_predictive_add_number(r, NGX_HTTP_PREDICTIVE_X_LIMIT,
                                        quota.quota)
@@ -354,15 +355,25 @@ ngx_http_predictive_drain_time(prd_terms_t *t, uint64_t units)
 }
 
 
+/* What decided: the client's bucket, or the one it shares as a newcomer. */
+
+static prd_answer_t *
+ngx_http_predictive_answer(ngx_http_predictive_ctx_t *ctx,
+    ngx_http_predictive_part_t *part)
+{
+    return ctx->shared && part == ctx->shown ? ctx->shared : &part->answer;
+}
+
+
 static void
-ngx_http_predictive_quota(ngx_http_predictive_part_t *part,
-    ngx_http_predictive_quota_t *quota)
+ngx_http_predictive_quota(ngx_http_predictive_ctx_t *ctx,
+    ngx_http_predictive_part_t *part, ngx_http_predictive_quota_t *quota)
 {
     uint64_t       level, admitted, left;
     prd_terms_t   *t;
     prd_answer_t  *answer;
 
-    answer = &part->answer;
+    answer = ngx_http_predictive_answer(ctx, part);
     t = &answer->terms;
 
     admitted = ngx_http_predictive_admitted(t);
@@ -370,11 +381,11 @@ ngx_http_predictive_quota(ngx_http_predictive_part_t *part,
     quota->quota = admitted / t->unit;
     quota->window = ngx_http_predictive_drain_time(t, admitted);
 
-    /* what was refused is not in the bucket */
+    /* what was refused, by whichever limit, is in no bucket */
 
     level = answer->level;
 
-    if (answer->verdict == PRD_REJECTED) {
+    if (ctx->verdict == PRD_REJECTED) {
         level -= ngx_min(level, answer->cost);
     }
 
@@ -383,7 +394,7 @@ ngx_http_predictive_quota(ngx_http_predictive_part_t *part,
     quota->remaining = left / t->unit;
 
     if (answer->verdict == PRD_REJECTED) {
-        quota->reset = ngx_http_predictive_pass_time(part);
+        quota->reset = ngx_http_predictive_pass_time(answer);
 
     } else {
         level += (quota->remaining + 1) * t->unit;
@@ -394,11 +405,11 @@ ngx_http_predictive_quota(ngx_http_predictive_part_t *part,
 
 
 uint64_t
-ngx_http_predictive_remaining(ngx_http_predictive_part_t *part)
+ngx_http_predictive_remaining(ngx_http_predictive_ctx_t *ctx)
 {
     ngx_http_predictive_quota_t  quota;
 
-    ngx_http_predictive_quota(part, &quota);
+    ngx_http_predictive_quota(ctx, ctx->shown, &quota);
 
     return quota.remaining;
 }
@@ -408,7 +419,8 @@ ngx_uint_t
 ngx_http_predictive_retry_after(ngx_http_predictive_ctx_t *ctx)
 {
     if (ctx->retry_after == 0) {
-        ctx->retry_after = ngx_http_predictive_pass_time(ctx->shown);
+        ctx->retry_after = ngx_http_predictive_pass_time(
+                               ngx_http_predictive_answer(ctx, ctx->shown));
 
         /* those who are told to come back shall not come back together */
 
@@ -419,17 +431,15 @@ ngx_http_predictive_retry_after(ngx_http_predictive_ctx_t *ctx)
 }
 
 
-/* Seconds until the part that refused would admit, rounded up, >= 1. */
+/* Seconds until the bucket that refused would admit, rounded up, >= 1. */
 
 static uint64_t
-ngx_http_predictive_pass_time(ngx_http_predictive_part_t *part)
+ngx_http_predictive_pass_time(prd_answer_t *answer)
 {
-    int64_t        fill;
-    uint64_t       wait, level, admitted;
-    prd_terms_t   *t;
-    prd_answer_t  *answer;
+    int64_t       fill;
+    uint64_t      wait, level, admitted;
+    prd_terms_t  *t;
 
-    answer = &part->answer;
     t = &answer->terms;
 
     /* nobody knows when the store is back */

@@ -160,6 +160,8 @@ typedef struct {
     ngx_http_predictive_part_t   *parts;
     ngx_uint_t                    nparts;
     ngx_http_predictive_part_t   *shown;     /* NULL: no limit applied */
+    prd_answer_t                 *shared;    /* of its newcomer key, where
+                                              * that is the reason; or NULL */
     prd_verdict_e                 verdict;
     ngx_msec_t                    delay;
     ngx_uint_t                    retry_after; /* s, of a refusal, jittered;
@@ -237,8 +239,8 @@ void ngx_http_predictive_headers_init(void);
 ngx_int_t ngx_http_predictive_add_header(ngx_http_request_t *r,
     ngx_str_t *name, ngx_str_t *value);
 
-/* Whole tokens that the part's client has left. */
-uint64_t ngx_http_predictive_remaining(ngx_http_predictive_part_t *part);
+/* Whole tokens that are left of the limit that is shown. */
+uint64_t ngx_http_predictive_remaining(ngx_http_predictive_ctx_t *ctx);
 
 /* Seconds after which a refused client should come back; the same each time
  * it is asked. */

@@ -181,7 +181,7 @@ ngx_http_predictive_variable(ngx_http_request_t *r,
         break;
 
     case NGX_HTTP_PREDICTIVE_REMAINING:
-        p = ngx_sprintf(p, "%uL", ngx_http_predictive_remaining(part));
+        p = ngx_sprintf(p, "%uL", ngx_http_predictive_remaining(ctx));
         break;
 
     case NGX_HTTP_PREDICTIVE_RETRY_AFTER:

@@ -689,14 +689,15 @@ prd_decide_charge(prd_view_t *view, const prd_policy_t *policy,
         answer->pooled = 1;
     }
 
-    if (pverdict == PRD_DELAYED && delay_ms > answer->delay_ms) {
-        verdict = PRD_DELAYED;
-        answer->delay_ms = delay_ms;
-    }
-
     answer->verdict = verdict;
     answer->reason = prd_decide_reason(ask, answer);
     answer->taken = 1;
+
+    if (pverdict == PRD_DELAYED && delay_ms > answer->delay_ms) {
+        answer->verdict = PRD_DELAYED;
+        answer->reason = PRD_REASON_NEWCOMER;
+        answer->delay_ms = delay_ms;
+    }
 
     if (answer->backlog) {
         prd_decide_bin(view, answer->slot, answer->cost, answer->backlog);

@@ -179,6 +179,8 @@ prd_lease_combine(prd_answer_t *answer, unsigned key, prd_verdict_e verdict,
 
         if (answer->verdict != PRD_DELAYED || delay_ms > answer->delay_ms) {
             answer->verdict = PRD_DELAYED;
+            answer->reason = key == PRD_LEASE_PARENT ? PRD_REASON_NEWCOMER
+                                                     : PRD_REASON_NONE;
             answer->delay_ms = delay_ms;
         }
 
@@ -188,6 +190,21 @@ prd_lease_combine(prd_answer_t *answer, unsigned key, prd_verdict_e verdict,
     if (key == PRD_LEASE_CLIENT && answer->verdict != PRD_DELAYED) {
         answer->verdict = verdict;
     }
+}
+
+
+/* Of what was not refused: delayed, it may be by the newcomer key. */
+
+static inline prd_reason_e
+prd_lease_reason(const prd_ask_t *ask, const prd_answer_t *answer)
+{
+    if (answer->away && answer->mode == PRD_LEASE_PASS) {
+        return PRD_REASON_STORE;
+    }
+
+    return answer->verdict == PRD_DELAYED
+           && answer->reason == PRD_REASON_NEWCOMER
+           ? PRD_REASON_NEWCOMER : prd_step_reason(ask, answer);
 }
 
 
@@ -373,8 +390,7 @@ prd_lease_admit(prd_view_t *view, const prd_policy_t *policy,
         prd_zone_add(view, PRD_CNT_LEASE_HITS, 1);
     }
 
-    answer->reason = answer->away && answer->mode == PRD_LEASE_PASS
-                     ? PRD_REASON_STORE : prd_step_reason(ask, answer);
+    answer->reason = prd_lease_reason(ask, answer);
     answer->taken = 1;
 
     /* a request, and its cost where that is known: what one costs is learned */
@@ -508,8 +524,7 @@ prd_lease_final(prd_view_t *view, const prd_policy_t *policy,
                                 answer->away);
     }
 
-    answer->reason = answer->away && answer->mode == PRD_LEASE_PASS
-                     ? PRD_REASON_STORE : prd_step_reason(ask, answer);
+    answer->reason = prd_lease_reason(ask, answer);
 
     return PRD_OK;
 }
@@ -960,7 +975,7 @@ prd_lease_apply(prd_view_t *view, const prd_policy_t *policy,
         (void) prd_lease_refuse(view, ask, answer, answer->reason, 0);
 
     } else {
-        answer->reason = prd_step_reason(ask, answer);
+        answer->reason = prd_lease_reason(ask, answer);
     }
 
     return PRD_OK;

@@ -32,6 +32,8 @@ predictive_zone $bomb zone=bomb:1m rate=1r/m learn=off;
 predictive_zone $arg_k zone=plain:1m rate=1r/m learn=off;
 predictive_zone $arg_k zone=newcomer:1m rate=1r/m burst=9 learn=off
                 newcomer=$arg_n;
+predictive_zone $arg_k zone=network:1m rate=4r/s burst=3 learn=off
+                newcomer=$arg_n;
 
 predictive_log_level info;
 
@@ -45,6 +47,13 @@ server {
     location = /plain { predictive zone=plain; empty_gif; }
     location = /newcomer {
         predictive zone=newcomer nodelay;
+        predictive_headers draft;
+        add_header X-Reason $predictive_reason always;
+        empty_gif;
+    }
+    location = /newcomer/delay {
+        predictive zone=network;
+        predictive_headers draft;
         add_header X-Reason $predictive_reason always;
         empty_gif;
     }
@@ -123,6 +132,21 @@ is(join(' ', map { $t->get("/newcomer?k=$_&n=same")->{status} } 1 .. 11),
 
 $r = $t->get('/newcomer?k=12&n=same');
 is($r->{headers}{'x-reason'}, 'newcomer', 'which is the reason');
+like($r->{headers}{'retry-after'}, qr/^6\d$/,
+     'to come back when that bucket admits');
+like($r->{headers}{ratelimit}, qr/^"newcomer";r=0;t=(?:60|59)$/,
+     'of which nothing is left');
+like(($t->log_lines(qr/k=12&n=same/))[0],
+     qr/excess: (?:9\.99\d|10\.000) by zone "newcomer".*reason: newcomer$/,
+     'logged with its excess');
+
+$t->get('/newcomer/delay?k=1&n=same');
+$r = $t->get('/newcomer/delay?k=2&n=same');
+is("$r->{status} $r->{headers}{'x-reason'}", '200 newcomer', 'it delays, too');
+like($r->{headers}{ratelimit}, qr/^"network";r=2;t=1$/, 'and two are left');
+like(($t->log_lines(qr/k=2&n=same/))[0],
+     qr/delaying.*excess: (?:0\.9\d\d|1\.000), by zone .*reason: newcomer$/,
+     'logged with its excess');
 
 $r = $t->get('/newcomer?k=same&n=other');
 is($r->{status}, 200, 'it is not the bucket of a client of that name');

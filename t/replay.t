@@ -462,7 +462,8 @@ mkdir "$dir/conf.d";
 spew("$dir/conf.d/zone.conf", "predictive_zone \$client zone=api:1m\n"
      . "    capacity=10 warmup=1h;\n"
      . "predictive_zone \$remote_addr zone=bad:1m rate=soon;\n"
-     . "predictive_zone \$tenant zone=map:1m rate=1r/s;\n");
+     . "predictive_zone \$tenant zone=map:1m rate=1r/s;\n"
+     . "predictive_zone \$unlogged zone=unlogged:1m rate=1r/s;\n");
 spew("$dir/replay.conf", <<'END');
 http {
     log_format plain '$time_iso8601 <$remote_addr> '
@@ -473,6 +474,7 @@ http {
         token $uri "^/token/(.+)$";
         address $remote_addr 32 64;
     }
+    predictive_identity $unlogged { token $http_x_api_key; }
     access_log logs/plain plain;
 
     server {
@@ -496,6 +498,9 @@ refused(qr/zone\.conf:3: "rate=soon" must be a rate/, 'a bad value', @conf,
         'bad', "$dir/custom.log");
 refused(qr/zone\.conf:4: .*\$tenant.*map at \S+replay\.conf:4/,
         'a map is not evaluated', @conf, 'map', "$dir/custom.log");
+refused(qr/zone\.conf:5: .*\$unlogged.*has no \$http_x_api_key/,
+        'an identity that is used, of what is not logged', @conf, 'unlogged',
+        "$dir/custom.log");
 refused(qr/no predictive_zone "none"/, 'no such zone', @conf, 'none', 'x');
 refused(qr/no such location/, 'no such location', @conf, 'api', '--location',
         '/none', 'x');

@@ -168,18 +168,60 @@ rpl_part_unknown(prd_str_t name, const rpl_names_t *names, rpl_error_t *e)
 }
 
 
+/*
+ * The sources of an identity, at its first use: one that a limit does not use
+ * may well be made of what its log has not got.
+ */
+
+static prd_rc_t
+rpl_identity_compile(rpl_identity_t *i, rpl_format_t *f,
+    const rpl_names_t *names, rpl_error_t *e)
+{
+    size_t       n;
+    prd_rc_t     rc;
+    prd_str_t    s;
+    prd_kind_e   kind;
+    rpl_error_t  why;
+    rpl_names_t  others;
+
+    if (i->compiled) {
+        return PRD_OK;
+    }
+
+    i->compiled = 1;
+
+    /* no identity is made of identities */
+
+    others = *names;
+    others.identities = NULL;
+
+    for (n = 0; n < prd_identity_sources(i->id); n++) {
+        s = prd_identity_source(i->id, n, &kind);
+        rc = rpl_expr_create(&i->source[n], s, f, &others, &why);
+
+        if (rc != PRD_OK) {
+            return rpl_error(e, rc, "identity $%.*s: \"%.*s\": %.300s",
+                             (int) i->name.len, i->name.data,
+                             (int) s.len, s.data, why.text);
+        }
+    }
+
+    return PRD_OK;
+}
+
+
 static prd_rc_t
 rpl_part_variable(rpl_part_t *part, prd_str_t name, rpl_format_t *f,
     const rpl_names_t *names, rpl_error_t *e)
 {
-    prd_rc_t               rc;
-    const rpl_identity_t  *i;
+    prd_rc_t         rc;
+    rpl_identity_t  *i;
 
     for (i = names != NULL ? names->identities : NULL; i; i = i->next) {
         if (rpl_same_text(i->name, name)) {
             part->kind = RPL_PART_IDENTITY;
             part->identity = i;
-            return PRD_OK;
+            return rpl_identity_compile(i, f, names, e);
         }
     }
 
@@ -866,40 +908,6 @@ rpl_expr_plain(const rpl_expr_t *x)
     }
 
     return 1;
-}
-
-
-prd_rc_t
-rpl_names_compile(const rpl_names_t *names, rpl_format_t *f, rpl_error_t *e)
-{
-    size_t           n;
-    prd_rc_t         rc;
-    prd_str_t        s;
-    prd_kind_e       kind;
-    rpl_error_t      why;
-    rpl_names_t      others;
-    rpl_identity_t  *i;
-
-    /* no identity is made of identities */
-
-    others = *names;
-    others.identities = NULL;
-
-    for (i = names->identities; i; i = i->next) {
-
-        for (n = 0; n < prd_identity_sources(i->id); n++) {
-            s = prd_identity_source(i->id, n, &kind);
-            rc = rpl_expr_create(&i->source[n], s, f, &others, &why);
-
-            if (rc != PRD_OK) {
-                return rpl_error(e, rc, "identity $%.*s: \"%.*s\": %.300s",
-                                 (int) i->name.len, i->name.data,
-                                 (int) s.len, s.data, why.text);
-            }
-        }
-    }
-
-    return PRD_OK;
 }
 
 

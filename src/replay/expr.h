@@ -41,6 +41,7 @@ struct rpl_identity_s {
     prd_identity_t   *id;
     rpl_expr_t       *source[PRD_IDENTITY_SOURCES];
     rpl_identity_t   *next;
+    unsigned          compiled:1;        /* by the first that names it */
 };
 
 
@@ -87,9 +88,7 @@ prd_rc_t rpl_expr_create_masked(rpl_expr_t **x, prd_str_t text,
 
 void rpl_expr_done(rpl_expr_t *x);
 
-/* Compiles the sources of all identities; and what it made of them. */
-prd_rc_t rpl_names_compile(const rpl_names_t *names, rpl_format_t *f,
-    rpl_error_t *e);
+/* Ends the identities, with what expressions have made of them. */
 void rpl_names_done(rpl_names_t *names);
 
 /*

@@ -132,12 +132,6 @@ rpl_replay_compile(rpl_replay_t *r, rpl_error_t *e)
         return rc;
     }
 
-    rc = rpl_names_compile(&o->names, r->format, e);
-
-    if (rc != PRD_OK) {
-        return rc;
-    }
-
     key = "$remote_addr";
     class_ = o->class_;
 

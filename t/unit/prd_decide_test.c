@@ -683,6 +683,7 @@ newcomer_rules(void)
 
     is_int(a.verdict, PRD_DELAYED, "the newcomer's key delays");
     is_int(a.delay_ms, 2000, "by its own delay");
+    is_reason(&a, "newcomer", "which is the reason");
 
     /* a newcomer's key that is the client's own is one bucket, charged once */
 

@@ -189,8 +189,6 @@ main(void)
     identity->id = id;
     names.identities = identity;
 
-    ok(rpl_names_compile(&names, format, &e) == PRD_OK, "compiled");
-
     line("1 192.0.2.7 \"-\" \"sid=s1\" w");
     is_value("$client", 0, "ts1");
     is_value("x$client-$client", 0, "xts1-ts1");
