@@ -446,6 +446,9 @@ refused(qr/--max-limited .* percentage/, 'no percentage', @limit,
 refused(qr/$_ is not supported yet by this version/, $_, $_, 'x')
     for '--html';
 
+is((replay(@limit, $_, "$dir/nowhere/x", "$dir/combined.log"))[0], 1,
+   "$_ that cannot be written") for qw(--decisions --json);
+
 is((replay(@limit, '--max-limited', '90%', "$dir/combined.log"))[0], 0,
    'few enough are limited');
 is((replay(@limit, '--max-limited', '0.01%', "$dir/combined.log"))[0], 3,

@@ -160,7 +160,7 @@ rpl_create(const char *path)
     f = fopen(path, "w");
 
     if (f == NULL) {
-        rpl_die(RPL_EXIT_BAD, "%s: %s", path, strerror(errno));
+        rpl_die(RPL_EXIT_FAILED, "%s: %s", path, strerror(errno));
     }
 
     return f;
