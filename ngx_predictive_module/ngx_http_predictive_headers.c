@@ -62,6 +62,8 @@ static uint64_t ngx_http_predictive_admitted(prd_terms_t *t);
 static uint64_t ngx_http_predictive_drain_time(prd_terms_t *t, uint64_t units);
 static prd_answer_t *ngx_http_predictive_answer(ngx_http_predictive_ctx_t *ctx,
     ngx_http_predictive_part_t *part);
+static uint64_t ngx_http_predictive_pooled(ngx_http_predictive_part_t *part,
+    int32_t fill);
 static void ngx_http_predictive_quota(ngx_http_predictive_ctx_t *ctx,
     ngx_http_predictive_part_t *part, ngx_http_predictive_quota_t *quota);
 static uint64_t ngx_http_predictive_pass_time(prd_answer_t *answer);
@@ -365,11 +367,36 @@ ngx_http_predictive_answer(ngx_http_predictive_ctx_t *ctx,
 }
 
 
+/*
+ * What the pool has for all clients together, at a fill in [-1, 1] (Q16), in
+ * level units: where only the capacity limits, a client that nothing is known
+ * of yet may have a bucket that is deeper by far.
+ */
+
+static uint64_t
+ngx_http_predictive_pooled(ngx_http_predictive_part_t *part, int32_t fill)
+{
+    prd_policy_t       *policy;
+    unsigned __int128   units;
+
+    policy = &part->limit->zone->policy;
+
+    if (policy->pool.capacity == 0) {
+        return UINT64_MAX;
+    }
+
+    units = (unsigned __int128) policy->pool.capacity * PRD_POOL_DEPTH_S
+            * policy->unit / PRD_RATE_ONE;
+
+    return (uint64_t) (units * ngx_max((int64_t) fill + PRD_ONE_Q16, 0) >> 16);
+}
+
+
 static void
 ngx_http_predictive_quota(ngx_http_predictive_ctx_t *ctx,
     ngx_http_predictive_part_t *part, ngx_http_predictive_quota_t *quota)
 {
-    uint64_t       level, admitted, left;
+    uint64_t       level, admitted, left, most;
     prd_terms_t   *t;
     prd_answer_t  *answer;
 
@@ -378,8 +405,11 @@ ngx_http_predictive_quota(ngx_http_predictive_ctx_t *ctx,
 
     admitted = ngx_http_predictive_admitted(t);
 
-    quota->quota = admitted / t->unit;
-    quota->window = ngx_http_predictive_drain_time(t, admitted);
+    most = ngx_http_predictive_pooled(part, (int32_t) PRD_ONE_Q16);
+    most = ngx_min(admitted, most);
+
+    quota->quota = most / t->unit;
+    quota->window = ngx_http_predictive_drain_time(t, most);
 
     /* what was refused, by whichever limit, is in no bucket */
 
@@ -390,8 +420,9 @@ ngx_http_predictive_quota(ngx_http_predictive_ctx_t *ctx,
     }
 
     left = admitted > level ? admitted - level : 0;
+    most = ngx_http_predictive_pooled(part, answer->fill);
 
-    quota->remaining = left / t->unit;
+    quota->remaining = ngx_min(left, most) / t->unit;
 
     if (answer->verdict == PRD_REJECTED) {
         quota->reset = ngx_http_predictive_pass_time(answer);

@@ -19,11 +19,14 @@ predictive_zone $arg_k zone=day:1m rate=10r/d learn=off;
 predictive_zone $arg_k "zone=a\"b\\c d:1m" rate=1r/m learn=off;
 predictive_zone $arg_k zone=ä:1m rate=1r/m learn=off;
 predictive_zone $arg_k zone=none:1m rate=1r/m learn=off;
+predictive_zone $arg_k zone=pool:1m capacity=2r/s;
 
 server {
     listen 127.0.0.1:%%PORT%%;
     listen 127.0.0.1:%%PORT1%% http2;
 
+    location = /pool { predictive zone=pool nodelay;
+                       predictive_headers draft; empty_gif; }
     location = /off { predictive zone=one nodelay; empty_gif; }
 
     location /draft {
@@ -294,5 +297,19 @@ for (['/name1', '"a\\"b\\\\c d"', 'a"b\\c d'], ['/name2', '"%C3%A4"', '%C3%A4'])
     $r = $t->get("$uri?$k");
     is_deeply(problem($r)->{'violated-policies'}, [$name], "$uri: in JSON");
 }
+
+# where only the capacity limits, the pool's ten seconds are all that there is
+
+$r = $t->get('/pool?k=a');
+
+is($r->{status}, 200, 'a pool');
+like($r->{headers}{'ratelimit-policy'}, qr/^"pool";q=20;w=\d+$/,
+     'nobody is promised more than the pool holds');
+like($r->{headers}{ratelimit}, qr/^"pool";r=(?:18|19|20);/, 'at most');
+
+$t->get('/pool?k=a') for 1 .. 10;
+$r = $t->get('/pool?k=b');
+like($r->{headers}{ratelimit}, qr/^"pool";r=(?:[5-9]|1[0-2]);/,
+     'and less while it is short');
 
 done_testing();
