@@ -32,7 +32,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     prd_params_t             params;
     prd_policy_t             policy;
     prd_secret_t             secret = { 1, 2 };
-    prd_pack_terms_t         t = { 1, 300, NOW_S, 1000 };
+    prd_pack_terms_t         t = { 1, 300, NOW_S, 1000, 0 };
     prd_home_count_t         c;
     prd_home_reader_t        r;
     static prd_forecaster_t  forecaster;

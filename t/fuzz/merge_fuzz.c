@@ -21,7 +21,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     double                   now_s;
     prd_learned_t            l;
     prd_merge_mean_t         mean;
-    prd_envelope_terms_t     t = { 0.001, 300, size & 1 };
+    prd_envelope_terms_t     t = { 0.001, 300, size & 1, 0, 0 };
     static uint8_t           buf[PRD_MERGE_SIZE];
     static prd_pooled_t      p;
     static prd_merge_own_t   own;

@@ -39,8 +39,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint16_t              by;
     prd_pooled_t          p;
     prd_learned_t         l;
-    prd_pack_terms_t      t = { 1, 300, 1700000123, 1000000 };
-    prd_envelope_terms_t  terms = { 0.001, 300, 0 };
+    prd_pack_terms_t      t = { 1, 300, 1700000123, 1000000, 0 };
+    prd_envelope_terms_t  terms = { 0.001, 300, 0, 0, 0 };
 
     if (prd_pack_get(data, size, &l, &hold, &by, &t) == PRD_OK) {
         check(&l);
