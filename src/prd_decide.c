@@ -96,14 +96,15 @@ prd_decide_hold(prd_view_t *view, const prd_policy_t *policy, prd_entry_t *e)
  * is within its own learned depth, and a newcomer at twice that.  Else a farm
  * of keys that were aged with a request an hour could flood on their trust.
  *
- * A depth of two requests is what everybody has at least, and no proof that
- * two were ever sent: it is trusted for one.
+ * A depth of two requests, of the zone's mean cost, is what everybody has at
+ * least, and no proof that two were ever sent: it is trusted for one.
  */
 
 static inline uint32_t
-prd_decide_trust(uint64_t env, uint32_t backlog, uint32_t unit)
+prd_decide_trust(const prd_view_t *view, const prd_policy_t *policy,
+    uint64_t env, uint32_t backlog)
 {
-    uint32_t  trust;
+    uint32_t  trust, cost;
     uint64_t  depth;
 
     trust = prd_env_trust(env);
@@ -114,7 +115,16 @@ prd_decide_trust(uint64_t env, uint32_t backlog, uint32_t unit)
 
     depth = prd_env_decode(prd_env_depth_code(env));
 
-    if (depth <= 2 * (uint64_t) unit) {
+    cost = policy->unit;
+
+    if (policy->charged) {
+        cost = atomic_load_explicit(&view->zone->hold, memory_order_relaxed);
+        cost = cost ? cost : policy->unit;
+    }
+
+    /* the mean has moved a little since it was published */
+
+    if (depth - depth / 64 <= 2 * (uint64_t) cost) {
         depth /= 2;
     }
 
@@ -424,8 +434,8 @@ prd_decide_parent(prd_view_t *view, const prd_policy_t *policy,
 
     other.slot = slot;
     prd_decide_terms(view, policy, &a, env,
-                     prd_decide_trust(env, answer->parent_backlog,
-                                      policy->unit),
+                     prd_decide_trust(view, policy, env,
+                                      answer->parent_backlog),
                      answer->cost, &other, t);
 
     *word = prd_load(&e->state);
@@ -516,7 +526,7 @@ prd_decide_prepare(prd_view_t *view, const prd_policy_t *policy,
         }
     }
 
-    trust = prd_decide_trust(env, answer->backlog, policy->unit);
+    trust = prd_decide_trust(view, policy, env, answer->backlog);
 
     if (cost && policy->pool.capacity) {
         prd_decide_class(view, ask->class_, trust, cost);
@@ -1173,7 +1183,7 @@ prd_inspect(prd_view_t *view, const prd_policy_t *policy,
                             prd_elapsed(prd_word_ms(word), ask->now_ms),
                             policy->unit);
         prd_decide_terms(view, policy, ask, env,
-                         prd_decide_trust(env, v, policy->unit), cost, answer,
+                         prd_decide_trust(view, policy, env, v), cost, answer,
                          &answer->terms);
         answer->verdict = prd_bucket_judge(&answer->terms, prd_load(&e->state),
                                            ask->now_ms, &answer->level, &next,
@@ -1206,7 +1216,7 @@ prd_step_terms(prd_view_t *view, const prd_policy_t *policy,
     env = prd_load(&view->table.entries[slot].envelope);
 
     prd_decide_terms(view, policy, ask, env,
-                     prd_decide_trust(env, backlog, policy->unit),
+                     prd_decide_trust(view, policy, env, backlog),
                      answer->cost, answer, t);
 }
 

@@ -517,40 +517,51 @@ trust(void)
 }
 
 
-/* A depth of two requests is the least there is, and proves but one. */
+/*
+ * A depth of two requests is the least there is, and proves but one; what a
+ * request costs in the mean is the zone's.
+ */
 
 static void
-trust_least(void)
+trust_least(const char *words, uint32_t cost)
 {
     int           i;
-    uint32_t      slot, m[4];
+    uint32_t      slot, m[5];
     unsigned      evicted;
     prd_ask_t     ask;
     prd_view_t    v;
     prd_answer_t  a;
     prd_policy_t  policy;
 
-    lab_policy(&policy, "rate=0.001r/s capacity=100r/s");
+    lab_policy(&policy, words);
 
-    for (i = 0; i < 4; i++) {
+    for (i = 0; i < 5; i++) {
         v = lab_zone(&policy, 100, LAB_S, LAB_MS);
         atomic_store(&v.zone->warm, 1);
+        atomic_store(&v.zone->hold, policy.charged ? cost : 0);
         prd_table_insert(&v.table, 42, LAB_MS, &slot, &evicted);
-        lab_learn(&v, slot, 0.001, i < 2 ? 2 : 3, i == 3 ? 0 : 1000);
+
+        /* two requests, or nineteen, and a stranger */
+
+        lab_learn(&v, slot, 0.001, (i < 2 ? 2 : 19) * cost / 1000.0,
+                  i == 4 ? 0 : 1000);
 
         atomic_store(&v.zone->pool, prd_word(LAB_MS, PRD_POOL_FULL / 4));
         atomic_store(&v.table.entries[slot].virtual_,
-                     prd_word(LAB_MS, i ? 1000 : 0));
+                     prd_word(LAB_MS, i == 0 || i == 2 ? 0
+                                      : i == 3 ? 15 * cost : cost));
         ask = lab_ask(&policy, 42, LAB_MS);
+        ask.cost = cost;
         a = decide(&v, &policy, &ask);
         m[i] = a.terms.m;
 
         free(v.zone);
     }
 
-    ok(m[0] == m[2] && m[0] > PRD_ONE_Q16, "trusted for a first request: %u",
-       m[0]);
-    ok(m[1] == m[3] && m[1] < PRD_ONE_Q16, "not for a second one: %u", m[1]);
+    ok(m[0] == m[2] && m[0] > PRD_ONE_Q16,
+       "%s: trusted for a first request: %u", words, m[0]);
+    ok(m[1] == m[4] && m[1] < PRD_ONE_Q16, "not for a second one: %u", m[1]);
+    ok(m[3] == m[2], "who has proven nineteen is, for sixteen");
 }
 
 
@@ -1491,7 +1502,9 @@ main(void)
     reasons();
     scarce_delay();
     trust();
-    trust_least();
+    trust_least("rate=0.001r/s capacity=100r/s", 1000);
+    trust_least("rate=0.001r/s capacity=500r/s cost=5", 5000);
+    trust_least("rate=0.001r/s capacity=10r/s cost=0.1", 100);
     newcomers(SLOW " burst=40 learn=off");
     newcomers(SLOW " burst=40");
     newcomers(SLOW " burst=40 capacity=100r/s borrow=2 learn=off");
