@@ -11,6 +11,8 @@
 
 #include "ngx_http_predictive_module.h"
 
+#include "prd_lease.h"
+
 
 #define NGX_HTTP_PREDICTIVE_FULL_MS  60000
 
@@ -574,6 +576,7 @@ static prd_answer_t *
 ngx_http_predictive_shared(ngx_http_request_t *r,
     ngx_http_predictive_part_t *part)
 {
+    uint64_t                     cost;
     prd_ask_t                    ask;
     prd_answer_t                *shared;
     ngx_http_predictive_zone_t  *zone;
@@ -588,7 +591,16 @@ ngx_http_predictive_shared(ngx_http_request_t *r,
     ask = part->ask;
     ask.tag = ask.parent;
     ask.parent = 0;
-    ask.cost = part->answer.cost;
+    cost = part->answer.cost;
+
+    /* of a node alone each request counts for all nodes */
+
+    if (part->answer.away & PRD_LEASE_PARENT) {
+        cost *= ngx_max(atomic_load_explicit(&zone->view.zone->nodes,
+                                             memory_order_relaxed), 1);
+    }
+
+    ask.cost = (uint32_t) ngx_min(cost, UINT32_MAX);
 
     (void) prd_inspect(&zone->view, &zone->policy, &ask, shared);
 
