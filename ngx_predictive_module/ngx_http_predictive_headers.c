@@ -63,7 +63,9 @@ static uint64_t ngx_http_predictive_drain_time(prd_terms_t *t, uint64_t units);
 static prd_answer_t *ngx_http_predictive_answer(ngx_http_predictive_ctx_t *ctx,
     ngx_http_predictive_part_t *part);
 static uint64_t ngx_http_predictive_pooled(ngx_http_predictive_part_t *part,
-    int32_t fill);
+    int64_t from, int64_t to);
+static uint64_t ngx_http_predictive_pool_time(ngx_http_predictive_part_t *part,
+    uint64_t units);
 static void ngx_http_predictive_quota(ngx_http_predictive_ctx_t *ctx,
     ngx_http_predictive_part_t *part, ngx_http_predictive_quota_t *quota);
 static uint64_t ngx_http_predictive_pass_time(prd_answer_t *answer);
@@ -368,27 +370,54 @@ ngx_http_predictive_answer(ngx_http_predictive_ctx_t *ctx,
 
 
 /*
- * What the pool has for all clients together, at a fill in [-1, 1] (Q16), in
- * level units: where only the capacity limits, a client that nothing is known
- * of yet may have a bucket that is deeper by far.
+ * What the pool has for all clients of this node together, in level units,
+ * between two levels of it (Q16, its depth being 1): where only the capacity
+ * limits, a client that nothing is known of yet may have a bucket that is
+ * deeper by far.
  */
 
 static uint64_t
-ngx_http_predictive_pooled(ngx_http_predictive_part_t *part, int32_t fill)
+ngx_http_predictive_pooled(ngx_http_predictive_part_t *part, int64_t from,
+    int64_t to)
 {
-    prd_policy_t       *policy;
-    unsigned __int128   units;
+    uint64_t            units;
+    prd_pool_terms_t   *pool;
 
-    policy = &part->limit->zone->policy;
+    pool = &part->limit->zone->policy.pool;
 
-    if (policy->pool.capacity == 0) {
+    if (pool->capacity == 0) {
         return UINT64_MAX;
     }
 
-    units = (unsigned __int128) policy->pool.capacity * PRD_POOL_DEPTH_S
-            * policy->unit / PRD_RATE_ONE;
+    units = (uint64_t) ((unsigned __int128) pool->capacity * PRD_POOL_DEPTH_S
+                        * part->limit->zone->policy.unit / PRD_RATE_ONE);
 
-    return (uint64_t) (units * ngx_max((int64_t) fill + PRD_ONE_Q16, 0) >> 16);
+    if (pool->share
+        && !prd_pool_shared(pool, (uint32_t) ngx_current_msec))
+    {
+        units /= ngx_max(atomic_load_explicit(&pool->share->nodes,
+                                              memory_order_relaxed), 1);
+    }
+
+    return (uint64_t) ((unsigned __int128) units * ngx_max(to - from, 0) >> 16);
+}
+
+
+/* Seconds, rounded up, in which the pool gets so many level units. */
+
+static uint64_t
+ngx_http_predictive_pool_time(ngx_http_predictive_part_t *part,
+    uint64_t units)
+{
+    prd_policy_t       *policy;
+    unsigned __int128   need;
+
+    policy = &part->limit->zone->policy;
+
+    need = (unsigned __int128) units * (PRD_RATE_ONE / policy->unit);
+    need = (need + policy->pool.capacity - 1) / policy->pool.capacity;
+
+    return (uint64_t) ngx_min(need, NGX_HTTP_PREDICTIVE_WAIT_MAX);
 }
 
 
@@ -396,7 +425,7 @@ static void
 ngx_http_predictive_quota(ngx_http_predictive_ctx_t *ctx,
     ngx_http_predictive_part_t *part, ngx_http_predictive_quota_t *quota)
 {
-    uint64_t       level, admitted, left, most;
+    uint64_t       level, admitted, left, most, need;
     prd_terms_t   *t;
     prd_answer_t  *answer;
 
@@ -405,7 +434,8 @@ ngx_http_predictive_quota(ngx_http_predictive_ctx_t *ctx,
 
     admitted = ngx_http_predictive_admitted(t);
 
-    most = ngx_http_predictive_pooled(part, (int32_t) PRD_ONE_Q16);
+    most = ngx_http_predictive_pooled(part, -(int64_t) PRD_ONE_Q16,
+                                      PRD_ONE_Q16);
     most = ngx_min(admitted, most);
 
     quota->quota = most / t->unit;
@@ -420,7 +450,18 @@ ngx_http_predictive_quota(ngx_http_predictive_ctx_t *ctx,
     }
 
     left = admitted > level ? admitted - level : 0;
-    most = ngx_http_predictive_pooled(part, answer->fill);
+
+    /* of the pool, as it was before the request */
+
+    most = ngx_http_predictive_pooled(part, PRD_POOL_EMPTY >> 14,
+                                      answer->fill);
+
+    if (ctx->verdict != PRD_REJECTED) {
+        most -= ngx_min(most, answer->cost);
+
+    } else if (answer->reason == PRD_REASON_SCARCE) {
+        most = 0;
+    }
 
     quota->remaining = ngx_min(left, most) / t->unit;
 
@@ -428,9 +469,19 @@ ngx_http_predictive_quota(ngx_http_predictive_ctx_t *ctx,
         quota->reset = ngx_http_predictive_pass_time(answer);
 
     } else {
-        level += (quota->remaining + 1) * t->unit;
-        quota->reset = ngx_http_predictive_drain_time(t,
-                           level > admitted ? level - admitted : t->unit);
+        need = (quota->remaining + 1) * t->unit;
+        quota->reset = 1;
+
+        if (need > left) {
+            level += need;
+            quota->reset = ngx_http_predictive_drain_time(t,
+                               level > admitted ? level - admitted : t->unit);
+        }
+
+        if (need > most) {
+            need = ngx_http_predictive_pool_time(part, need - most);
+            quota->reset = ngx_max(quota->reset, need);
+        }
     }
 }
 
