@@ -20,11 +20,12 @@
  *
  * These, the last value, exponential means and a profile of the day and the
  * week are experts; fixed share (Herbster and Warmuth 1998) mixes them per
- * anchor, half and half with a mean of the models.  Quantiles are those of the errors that were seen at the anchor,
- * never a Gaussian interval.  Errors are kept of five kinds, as a logarithm,
- * as a share of the root, as a count ...; fixed share on the pinball loss of
- * each quantile mixes those, and a shift moves the outcome online until it
- * covers what it promises (Gibbs and Candes 2021; Angelopoulos et al. 2023).
+ * anchor, half and half with a mean of the models.  Quantiles are those of
+ * the errors that were seen at the anchor, never a Gaussian interval.  Errors
+ * are kept of five kinds, as a logarithm, as a share of the root, as a count
+ * ...; fixed share on the pinball loss of each quantile mixes those, and a
+ * shift moves the outcome online until it covers what it promises (Gibbs and
+ * Candes 2021; Angelopoulos et al. 2023).
  *
  * All of it belongs to one thread.  Nothing is allocated, and no result is
  * ever NaN or infinite.
