@@ -619,7 +619,8 @@ prd_forecaster_fetch(prd_forecaster_t *f, prd_view_t *view, uint32_t at,
 /*
  * A few clients are taken one after another, learned of, and published:
  * between two locked operations a processor hardly looks ahead, and to learn
- * of a client is to wait for one logarithm after another.
+ * of a client is to wait for one logarithm after another.  Of a worker that is
+ * killed in between, as many clients have lost a bin's demand.
  */
 
 static uint32_t
