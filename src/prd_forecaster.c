@@ -1019,7 +1019,6 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
 
             prd_outlook_miss(&view->outlook, &miss);
         }
-
     }
 
     one->peak = (float) peak;
