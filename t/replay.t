@@ -448,6 +448,14 @@ refused(qr/$_ is not supported yet by this version/, $_, $_, 'x')
 
 is((replay(@limit, $_, "$dir/nowhere/x", "$dir/combined.log"))[0], 1,
    "$_ that cannot be written") for qw(--decisions --json);
+replay(@limit, '--decisions', "$dir/early", @$_, "$dir/nowhere/x",
+       "$dir/combined.log"),
+    ok(!-e "$dir/early", "$_->[-1] is told so before anything is read")
+    for ['--json'], ['--state-zone=a', '--state-key=$b', '--state'];
+
+spew("$dir/report.json", 'of yesterday');
+replay(@limit, '--json', "$dir/report.json", "$dir/nowhere.log");
+is(slurp("$dir/report.json"), 'of yesterday', 'no log, and no report is lost');
 
 is((replay(@limit, '--max-limited', '90%', "$dir/combined.log"))[0], 0,
    'few enough are limited');

@@ -138,6 +138,16 @@ main(int argc, char **argv)
                 args.at ? ": " : "", e.text);
     }
 
+    /* what cannot be written is told before a long log is read */
+
+    if (args.json != NULL) {
+        rpl_probe(args.json);
+    }
+
+    if (args.state != NULL && rpl_state_probe(args.state, &e) != PRD_OK) {
+        rpl_die(RPL_EXIT_FAILED, "%s", e.text);
+    }
+
     decisions = NULL;
 
     if (args.decisions != NULL) {

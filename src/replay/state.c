@@ -74,14 +74,63 @@ rpl_state_zone(const rpl_replay_t *r, FILE *f, const char *zone,
 }
 
 
+/* A file beside `path`, which is the caller's to free as *tmp; NULL: *e. */
+
+static FILE *
+rpl_state_create(const char *path, char **tmp, rpl_error_t *e)
+{
+    int      fd;
+    FILE    *f;
+    size_t   len;
+
+    len = strlen(path) + 32;
+    *tmp = rpl_alloc(len);
+    snprintf(*tmp, len, "%s.%ld.tmp", path, (long) getpid());
+
+    fd = open(*tmp, O_WRONLY|O_CREAT|O_EXCL|O_CLOEXEC, 0600);
+    f = fd != -1 ? fdopen(fd, "w") : NULL;
+
+    if (f == NULL) {
+        (void) rpl_error(e, PRD_EIO, "%s: %s", *tmp, strerror(errno));
+
+        if (fd != -1) {
+            close(fd);
+            unlink(*tmp);
+        }
+
+        free(*tmp);
+    }
+
+    return f;
+}
+
+
+prd_rc_t
+rpl_state_probe(const char *path, rpl_error_t *e)
+{
+    FILE  *f;
+    char  *tmp;
+
+    f = rpl_state_create(path, &tmp, e);
+
+    if (f == NULL) {
+        return PRD_EIO;
+    }
+
+    fclose(f);
+    unlink(tmp);
+    free(tmp);
+
+    return PRD_OK;
+}
+
+
 prd_rc_t
 rpl_state_write(const rpl_replay_t *r, const char *path, const char *zone,
     const char *key, rpl_error_t *e)
 {
-    int        fd;
     FILE      *f;
     char      *tmp;
-    size_t     len;
     prd_rc_t   rc;
 
     if (rpl_replay_view(r) == NULL) {
@@ -89,23 +138,10 @@ rpl_state_write(const rpl_replay_t *r, const char *path, const char *zone,
                          path);
     }
 
-    len = strlen(path) + 32;
-    tmp = rpl_alloc(len);
-    snprintf(tmp, len, "%s.%ld.tmp", path, (long) getpid());
-
-    fd = open(tmp, O_WRONLY|O_CREAT|O_EXCL|O_CLOEXEC, 0600);
-    f = fd != -1 ? fdopen(fd, "w") : NULL;
+    f = rpl_state_create(path, &tmp, e);
 
     if (f == NULL) {
-        rc = rpl_error(e, PRD_EIO, "%s: %s", tmp, strerror(errno));
-
-        if (fd != -1) {
-            close(fd);
-            unlink(tmp);
-        }
-
-        free(tmp);
-        return rc;
+        return PRD_EIO;
     }
 
     rc = rpl_state_zone(r, f, zone, key);

@@ -18,5 +18,8 @@
 prd_rc_t rpl_state_write(const rpl_replay_t *r, const char *path,
     const char *zone, const char *key, rpl_error_t *e);
 
+/* Could it be written there?  Asked before a long log is read. */
+prd_rc_t rpl_state_probe(const char *path, rpl_error_t *e);
+
 
 #endif /* RPL_STATE_H_INCLUDED */

@@ -168,6 +168,25 @@ rpl_create(const char *path)
 
 
 void
+rpl_probe(const char *path)
+{
+    FILE  *f;
+
+    if (strcmp(path, "-") == 0) {
+        return;
+    }
+
+    f = fopen(path, "a");
+
+    if (f == NULL) {
+        rpl_die(RPL_EXIT_FAILED, "%s: %s", path, strerror(errno));
+    }
+
+    fclose(f);
+}
+
+
+void
 rpl_close(FILE *f, const char *path)
 {
     int  bad;

@@ -81,5 +81,8 @@ rpl_eq(prd_str_t s, const char *word)
 FILE *rpl_create(const char *path);
 void rpl_close(FILE *f, const char *path);
 
+/* Ends with a message if rpl_create() would; keeps what the file holds. */
+void rpl_probe(const char *path);
+
 
 #endif /* RPL_UTIL_H_INCLUDED */
