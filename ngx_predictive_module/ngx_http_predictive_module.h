@@ -20,6 +20,7 @@
 #include "prd_decide.h"
 #include "prd_forecaster.h"
 #include "prd_identity.h"
+#include "prd_params.h"
 #include "prd_parse.h"
 #include "prd_profile.h"
 #include "prd_zone.h"
