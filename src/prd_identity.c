@@ -14,6 +14,7 @@
 #include "prd_hash.h"
 #include "prd_identity.h"
 #include "prd_parse.h"
+#include "prd_text.h"
 
 
 /*
@@ -45,7 +46,7 @@
 
 /* a folded key ends with 128 bits in hex */
 
-#define PRD_FOLD_HASH         32
+#define PRD_FOLD_HASH         (2 * PRD_HEX)
 #define PRD_FOLD_TEXT         (PRD_IDENTITY_KEY_MAX - 1 - PRD_FOLD_HASH)
 
 
@@ -297,34 +298,6 @@ static size_t prd_agent_find(const prd_agent_index_t *index, prd_str_t agent,
 static const char *const  prd_kind_names[PRD_KINDS] = {
     "token", "address", "agent"
 };
-
-
-static int
-prd_is(prd_str_t s, const char *word)
-{
-    return s.len == strlen(word) && memcmp(s.data, word, s.len) == 0;
-}
-
-
-static char *
-prd_put_uint(char *p, size_t n, unsigned base)
-{
-    char      buf[20];
-    unsigned  i;
-
-    i = 0;
-
-    do {
-        buf[i++] = "0123456789abcdef"[n % base];
-        n /= base;
-    } while (n != 0);
-
-    while (i != 0) {
-        *p++ = buf[--i];
-    }
-
-    return p;
-}
 
 
 prd_rc_t
@@ -975,18 +948,6 @@ prd_identity_callout(pcre2_callout_block *block, void *data)
 }
 
 
-static void
-prd_hex_64(uint64_t n, char *out)
-{
-    int  i;
-
-    for (i = 15; i >= 0; i--) {
-        out[i] = "0123456789abcdef"[n & 15];
-        n >>= 4;
-    }
-}
-
-
 /* Strings -> key; one that does not fit is folded, its tag in upper case. */
 
 static size_t
@@ -1037,8 +998,8 @@ prd_identity_join(const prd_str_t *strs, size_t n, char *key)
 
     key[0] -= 'a' - 'A';
 
-    prd_hex_64(prd_checksum_final(&a), p);
-    prd_hex_64(prd_checksum_final(&b), p + 16);
+    prd_put_hex(p, prd_checksum_final(&a));
+    prd_put_hex(p + PRD_HEX, prd_checksum_final(&b));
 
     return PRD_IDENTITY_KEY_MAX;
 }
@@ -1089,19 +1050,6 @@ prd_address_parse_v4(const char *p, const char *last, uint8_t *addr)
     }
 
     return p == last ? PRD_OK : PRD_EINVAL;
-}
-
-
-static int
-prd_hex_digit(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-
-    c |= 0x20;
-
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 

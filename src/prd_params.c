@@ -6,6 +6,7 @@
 
 
 #include "prd_params.h"
+#include "prd_text.h"
 
 
 #define PRD_BURST_MAX     1000000000ull
@@ -110,15 +111,6 @@ static const char  prd_why_later[] = "is not supported yet";
 static const char  prd_why_rate[] = "must be a rate such as 10r/s";
 static const char  prd_why_burst[] =
     "must be a whole number from 0 to 1000000000";
-
-
-/* Words are ASCII and case counts, as in nginx.conf. */
-
-static int
-prd_is(prd_str_t s, const char *word)
-{
-    return s.len == strlen(word) && memcmp(s.data, word, s.len) == 0;
-}
 
 
 static int

@@ -115,7 +115,7 @@ rpl_part_derive(rpl_part_t *part, prd_str_t name, rpl_format_t *f,
             part->text.data = name.data + strlen(of[i].name);
             part->text.len = name.len - strlen(of[i].name);
 
-        } else if (!rpl_eq(name, of[i].name)) {
+        } else if (!prd_is(name, of[i].name)) {
             continue;
         }
 
@@ -129,7 +129,7 @@ rpl_part_derive(rpl_part_t *part, prd_str_t name, rpl_format_t *f,
         }
 
         part->request = (part->slot != RPL_NO_SLOT
-                         && rpl_eq(f->field[part->slot].name, "request"));
+                         && prd_is(f->field[part->slot].name, "request"));
 
         if (rc == PRD_OK && part->slot == RPL_NO_SLOT) {
             return PRD_DECLINED;
