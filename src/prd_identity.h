@@ -50,8 +50,6 @@ typedef enum {
 /* "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128" */
 #define PRD_ADDRESS_MAX       43
 
-#define PRD_AGENT_MAX         32
-
 
 /*
  * Memory for the rules comes from alloc(data, size), suitably aligned or
@@ -123,18 +121,6 @@ prd_rc_t prd_identity_key(const prd_identity_t *id, prd_identity_get_pt get,
  */
 prd_rc_t prd_identity_mask(prd_str_t text, unsigned v4, unsigned v6,
     char *out, size_t *len);
-
-/*
- * User-Agent -> family in lower case: "chrome", "firefox", "safari", "edge",
- * "curl", "googlebot", "python-requests" ...; unknown ones give their first
- * product token, letters, digits and -_. only, at most 32 bytes, or "other".
- * Only the first 512 bytes are looked at.  out holds PRD_AGENT_MAX bytes, no
- * terminator follows.  Returns the length, 0 for an empty agent.
- *
- * Who wants to can invent families; `separate` with an agent is therefore no
- * bound on how many keys an address gets.
- */
-size_t prd_agent_family(prd_str_t agent, char *out);
 
 
 #endif /* PRD_IDENTITY_H_INCLUDED */

@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 
+#include "prd_agent.h"
 #include "prd_identity.h"
 
 
