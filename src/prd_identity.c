@@ -827,13 +827,3 @@ prd_identity_join(const prd_str_t *strs, size_t n, char *key)
 
     return PRD_IDENTITY_KEY_MAX;
 }
-
-
-prd_rc_t
-prd_identity_mask(prd_str_t text, unsigned v4, unsigned v6, char *out,
-    size_t *len)
-{
-    char  tag;
-
-    return prd_address_mask(text, v4, v6, out, len, &tag);
-}

@@ -31,7 +31,7 @@
 #define PRD_IDENTITY_H_INCLUDED
 
 
-#include "prd_address.h"
+#include "prd.h"
 
 
 typedef struct prd_identity_s  prd_identity_t;
@@ -107,10 +107,6 @@ typedef prd_rc_t (*prd_identity_get_pt)(void *data, size_t n,
 
 prd_rc_t prd_identity_key(const prd_identity_t *id, prd_identity_get_pt get,
     void *data, char *key, size_t *len);
-
-/* prd_address_mask() without the tag. */
-prd_rc_t prd_identity_mask(prd_str_t text, unsigned v4, unsigned v6,
-    char *out, size_t *len);
 
 
 #endif /* PRD_IDENTITY_H_INCLUDED */
