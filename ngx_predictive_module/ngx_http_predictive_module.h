@@ -368,7 +368,7 @@ void ngx_http_predictive_share_stop(ngx_http_predictive_main_conf_t *pmcf);
 void ngx_http_predictive_share_exit(ngx_http_predictive_main_conf_t *pmcf);
 
 
-/* _state.c: predictive_state PATH [interval=T] */
+/* _state.c, _state_load.c, _state_save.c: predictive_state PATH [interval=T] */
 
 char *ngx_http_predictive_state(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
