@@ -108,9 +108,6 @@ static const prd_param_t  prd_params[] = {
 
 
 static const char  prd_why_later[] = "is not supported yet";
-static const char  prd_why_rate[] = "must be a rate such as 10r/s";
-static const char  prd_why_burst[] =
-    "must be a whole number from 0 to 1000000000";
 
 
 static int
@@ -276,10 +273,57 @@ prd_param_fixed_rate(prd_params_t *p, prd_str_t v, prd_rate_t *rate,
         *why = "must be a rate above 0 and up to 1000000000r/s";
 
     } else {
-        *why = prd_why_rate;
+        *why = "must be a rate such as 10r/s";
     }
 
     return rc;
+}
+
+
+/* Tokens of a burst or a delay. */
+
+static prd_rc_t
+prd_param_tokens(prd_str_t v, uint32_t *tokens, const char **why)
+{
+    prd_rc_t  rc;
+    uint64_t  n;
+
+    rc = prd_parse_uint(v, PRD_BURST_MAX, &n);
+
+    if (rc != PRD_OK) {
+        *why = "must be a whole number from 0 to 1000000000";
+        return rc;
+    }
+
+    *tokens = (uint32_t) n;
+
+    return PRD_OK;
+}
+
+
+/* A time within bounds, in seconds, rounded up. */
+
+static prd_rc_t
+prd_param_time(prd_str_t v, uint64_t least_ms, uint64_t most_ms,
+    uint32_t *seconds, const char *must, const char **why)
+{
+    prd_rc_t  rc;
+    uint64_t  ms;
+
+    rc = prd_parse_time_ms(v, &ms);
+
+    if (rc == PRD_OK && (ms < least_ms || ms > most_ms)) {
+        rc = PRD_ERANGE;
+    }
+
+    if (rc != PRD_OK) {
+        *why = must;
+        return rc;
+    }
+
+    *seconds = (uint32_t) ((ms + 999) / 1000);
+
+    return PRD_OK;
 }
 
 
@@ -308,7 +352,6 @@ static prd_rc_t
 prd_param_burst(prd_params_t *p, prd_str_t v, const char **why)
 {
     prd_rc_t  rc;
-    uint64_t  n;
 
     if (prd_has_variable(v)) {
         p->burst_var = v;
@@ -316,17 +359,13 @@ prd_param_burst(prd_params_t *p, prd_str_t v, const char **why)
         return PRD_OK;
     }
 
-    rc = prd_parse_uint(v, PRD_BURST_MAX, &n);
+    rc = prd_param_tokens(v, &p->burst, why);
 
-    if (rc != PRD_OK) {
-        *why = prd_why_burst;
-        return rc;
+    if (rc == PRD_OK) {
+        p->burst_set = 1;
     }
 
-    p->burst = (uint32_t) n;
-    p->burst_set = 1;
-
-    return PRD_OK;
+    return rc;
 }
 
 
@@ -462,23 +501,8 @@ prd_param_learn(prd_params_t *p, prd_str_t v, const char **why)
 static prd_rc_t
 prd_param_warmup(prd_params_t *p, prd_str_t v, const char **why)
 {
-    prd_rc_t  rc;
-    uint64_t  ms;
-
-    rc = prd_parse_time_ms(v, &ms);
-
-    if (rc == PRD_OK && ms > PRD_YEAR_S * 1000) {
-        rc = PRD_ERANGE;
-    }
-
-    if (rc != PRD_OK) {
-        *why = "must be a time from 0 to 365d";
-        return rc;
-    }
-
-    p->warmup_s = (uint32_t) ((ms + 999) / 1000);
-
-    return PRD_OK;
+    return prd_param_time(v, 0, PRD_YEAR_S * 1000, &p->warmup_s,
+                          "must be a time from 0 to 365d", why);
 }
 
 
@@ -508,23 +532,8 @@ prd_param_confidence(prd_params_t *p, prd_str_t v, const char **why)
 static prd_rc_t
 prd_param_horizon(prd_params_t *p, prd_str_t v, const char **why)
 {
-    prd_rc_t  rc;
-    uint64_t  ms;
-
-    rc = prd_parse_time_ms(v, &ms);
-
-    if (rc == PRD_OK && (ms < 10000 || ms > 86400000)) {
-        rc = PRD_ERANGE;
-    }
-
-    if (rc != PRD_OK) {
-        *why = "must be a time from 10s to 1d";
-        return rc;
-    }
-
-    p->horizon_s = (uint32_t) ((ms + 999) / 1000);
-
-    return PRD_OK;
+    return prd_param_time(v, 10000, 86400000, &p->horizon_s,
+                          "must be a time from 10s to 1d", why);
 }
 
 
@@ -646,10 +655,9 @@ prd_limit_params_init(prd_limit_params_t *p)
 prd_rc_t
 prd_limit_params_set(prd_limit_params_t *p, prd_str_t word, const char **why)
 {
-    prd_rc_t    rc;
-    uint64_t    n;
-    prd_str_t   name, value;
-    const char *eq;
+    prd_rc_t     rc;
+    prd_str_t    name, value;
+    const char  *eq;
 
     if (prd_is(word, "nodelay")) {
         p->nodelay = 1;
@@ -679,32 +687,24 @@ prd_limit_params_set(prd_limit_params_t *p, prd_str_t word, const char **why)
     }
 
     if (prd_is(name, "burst")) {
-        rc = prd_parse_uint(value, PRD_BURST_MAX, &n);
+        rc = prd_param_tokens(value, &p->burst, why);
 
-        if (rc != PRD_OK) {
-            *why = prd_why_burst;
-            return rc;
+        if (rc == PRD_OK) {
+            p->burst_set = 1;
         }
 
-        p->burst = (uint32_t) n;
-        p->burst_set = 1;
-
-        return PRD_OK;
+        return rc;
     }
 
     if (prd_is(name, "delay")) {
-        rc = prd_parse_uint(value, PRD_BURST_MAX, &n);
+        rc = prd_param_tokens(value, &p->delay, why);
 
-        if (rc != PRD_OK) {
-            *why = prd_why_burst;
-            return rc;
+        if (rc == PRD_OK) {
+            p->delay_set = 1;
+            p->nodelay = 0;
         }
 
-        p->delay = (uint32_t) n;
-        p->delay_set = 1;
-        p->nodelay = 0;
-
-        return PRD_OK;
+        return rc;
     }
 
     if (prd_is(name, "pool")) {
