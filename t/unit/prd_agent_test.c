@@ -6,38 +6,7 @@
 
 #include "prd_agent.h"
 #include "tap.h"
-
-
-#define BIG       65536
-#define COUNT(a)  (sizeof(a) / sizeof((a)[0]))
-
-
-static prd_str_t
-str(const char *text)
-{
-    prd_str_t  s;
-
-    s.len = text ? strlen(text) : 0;
-    s.data = text;
-
-    return s;
-}
-
-
-static char *
-fill(const char *pattern, size_t len)
-{
-    char    *p;
-    size_t   i, n = strlen(pattern);
-
-    p = malloc(len);
-
-    for (i = 0; i < len; i++) {
-        p[i] = pattern[i % n];
-    }
-
-    return p;
-}
+#include "text.h"
 
 
 static void

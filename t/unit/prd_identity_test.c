@@ -7,10 +7,8 @@
 
 #include "prd_identity.h"
 #include "tap.h"
+#include "text.h"
 
-
-#define BIG       65536
-#define COUNT(a)  (sizeof(a) / sizeof((a)[0]))
 
 /*
  * What a match may take at worst.  It measures 1/100 of this; a sanitizer or
@@ -60,18 +58,6 @@ create(void)
     rc = prd_identity_create(test_alloc, NULL, &id);
 
     return rc == PRD_OK ? id : NULL;
-}
-
-
-static prd_str_t
-str(const char *text)
-{
-    prd_str_t  s;
-
-    s.len = text ? strlen(text) : 0;
-    s.data = text;
-
-    return s;
 }
 
 
@@ -200,22 +186,6 @@ now(void)
     clock_gettime(CLOCK_MONOTONIC, &t);
 
     return (double) t.tv_sec + (double) t.tv_nsec * 1e-9;
-}
-
-
-static char *
-fill(const char *pattern, size_t len)
-{
-    char    *p;
-    size_t   i, n = strlen(pattern);
-
-    p = malloc(len);
-
-    for (i = 0; i < len; i++) {
-        p[i] = pattern[i % n];
-    }
-
-    return p;
 }
 
 

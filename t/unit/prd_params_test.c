@@ -4,24 +4,10 @@
 
 #include "prd_params.h"
 #include "tap.h"
+#include "text.h"
 
 
-#define R          PRD_RATE_ONE
-#define BIG        65536
-
-#define COUNT(a)   (sizeof(a) / sizeof((a)[0]))
-
-
-static prd_str_t
-str(const char *text)
-{
-    prd_str_t  s;
-
-    s.len = strlen(text);
-    s.data = text;
-
-    return s;
-}
+#define R  PRD_RATE_ONE
 
 
 static void
@@ -116,11 +102,9 @@ test_params_bad(void)
 {
     size_t         i;
     const char    *why;
+    char          *big;
     prd_rc_t       rc;
-    prd_str_t      word;
     prd_params_t   p, was;
-
-    static char  big[BIG];
 
     static const char *const  invalid[] = {
         "rate=", "rate", "rate=fast", "rate=-1r/s", "rate=1e5", "rate=nan",
@@ -181,12 +165,11 @@ test_params_bad(void)
                "\"%s\" is no parameter", unknown[i]);
     }
 
-    memset(big, 'r', BIG);
-    word.len = BIG;
-    word.data = big;
-
-    is_int(prd_params_set(&p, word, &why), PRD_DECLINED,
+    big = fill("r", BIG);
+    is_int(prd_params_set(&p, (prd_str_t) { BIG, big }, &why), PRD_DECLINED,
            "64 KiB of a name");
+    free(big);
+
     is_int(prd_params_set(&p, (prd_str_t) { 0, NULL }, &why), PRD_DECLINED,
            "NULL of no length");
     is_int(prd_params_set(&p, (prd_str_t) { 7, "rate=1\0" }, &why),

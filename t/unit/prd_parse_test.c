@@ -6,25 +6,11 @@
 
 #include "prd_parse.h"
 #include "tap.h"
+#include "text.h"
 
 
 #define R          PRD_RATE_ONE
 #define UNTOUCHED  0x5a5a5a5aull
-#define BIG        65536
-
-#define COUNT(a)   (sizeof(a) / sizeof((a)[0]))
-
-
-static prd_str_t
-str(const char *text)
-{
-    prd_str_t  s;
-
-    s.len = strlen(text);
-    s.data = text;
-
-    return s;
-}
 
 
 /* `len` times c, then a tail; kept to the end. */
