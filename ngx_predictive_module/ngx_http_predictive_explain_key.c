@@ -7,6 +7,8 @@
 
 #include "ngx_http_predictive_explain.h"
 
+#include "prd_address.h"
+
 
 static ngx_int_t ngx_http_predictive_explain_try(
     ngx_http_predictive_zone_t *zone, void *key, size_t len, uint64_t *tag);
@@ -266,29 +268,24 @@ static ngx_int_t
 ngx_http_predictive_explain_prefixes(ngx_http_predictive_zone_t *zone,
     ngx_str_t *body, uint64_t *tag)
 {
-    char        key[1 + PRD_ADDRESS_MAX];
-    size_t      len;
-    unsigned    prefix;
-    ngx_uint_t  v6;
-    prd_str_t   text;
+    char       key[1 + PRD_ADDRESS_MAX];
+    size_t     len;
+    unsigned   prefix;
+    prd_str_t  text;
 
     text.data = (char *) body->data;
     text.len = body->len;
 
     for (prefix = 128; /* void */ ; prefix--) {
 
-        if (prd_identity_mask(text, ngx_min(prefix, 32), prefix, key + 1, &len)
+        if (prd_address_mask(text, ngx_min(prefix, 32), prefix, key + 1, &len,
+                             key)
             != PRD_OK)
         {
             return NGX_DECLINED;
         }
 
-        v6 = (ngx_strlchr((u_char *) key + 1, (u_char *) key + 1 + len, ':')
-              != NULL);
-
-        key[0] = v6 ? '6' : '4';
-
-        if ((v6 || prefix <= 32)
+        if ((key[0] == '6' || prefix <= 32)
             && ngx_http_predictive_explain_try(zone, key, 1 + len, tag)
                == NGX_OK)
         {

@@ -20,6 +20,7 @@
 #include "prd_decide.h"
 #include "prd_forecaster.h"
 #include "prd_identity.h"
+#include "prd_params.h"
 #include "prd_parse.h"
 #include "prd_profile.h"
 #include "prd_zone.h"
@@ -95,7 +96,7 @@ struct ngx_http_predictive_main_conf_s {
     ngx_array_t                    stores;   /* ngx_http_predictive_store_t * */
     ngx_shm_zone_t                *control;  /* lease, worker slots, messages;
                                               * NULL without zones */
-    ngx_http_predictive_worker_t  *worker;   /* per process; see _worker.c */
+    ngx_http_predictive_worker_t  *worker;   /* per process; see _worker.h */
     ngx_http_predictive_state_t   *state;    /* NULL: no predictive_state */
     ngx_http_predictive_share_t   *share;    /* per process; NULL: no zone has
                                               * a store */
@@ -278,13 +279,34 @@ uint64_t ngx_http_predictive_parent_tag(ngx_http_predictive_zone_t *zone,
 int ngx_http_predictive_alive(uint32_t pid);
 
 
-/* _worker.c: control zone, worker slots, the forecasting thread */
+/* _worker.c: a worker's start and exit */
 
-ngx_int_t ngx_http_predictive_control_add(ngx_conf_t *cf,
-    ngx_http_predictive_main_conf_t *pmcf);
 ngx_int_t ngx_http_predictive_init_module(ngx_cycle_t *cycle);
 ngx_int_t ngx_http_predictive_init_process(ngx_cycle_t *cycle);
 void ngx_http_predictive_exit_process(ngx_cycle_t *cycle);
+
+/* Walks the whole zone: faults of its table, which must be none; clients and
+ * slots just being claimed.  10 ns or so a slot: not at each request. */
+ngx_uint_t ngx_http_predictive_check(ngx_http_predictive_zone_t *zone,
+    uint32_t *clients, uint32_t *claims);
+
+/*
+ * In the worker whose thread learns: keeps it from learned records and pooled
+ * tables for the moment.  NGX_AGAIN: it is at them; NGX_DECLINED: another
+ * process learns by now.
+ */
+ngx_int_t ngx_http_predictive_learn_lock(
+    ngx_http_predictive_main_conf_t *pmcf);
+void ngx_http_predictive_learn_unlock(ngx_http_predictive_main_conf_t *pmcf);
+
+/* In the thread: waits for the worker, which is done in no time. */
+void ngx_http_predictive_learn_hold(ngx_http_predictive_main_conf_t *pmcf);
+
+
+/* _worker_control.c: what all processes share, and which of them learns */
+
+ngx_int_t ngx_http_predictive_control_add(ngx_conf_t *cf,
+    ngx_http_predictive_main_conf_t *pmcf);
 
 typedef struct {
     ngx_pid_t   pid;                         /* 0: nobody */
@@ -298,11 +320,6 @@ typedef struct {
 void ngx_http_predictive_thread_info(ngx_http_predictive_main_conf_t *pmcf,
     ngx_http_predictive_thread_info_t *info);
 
-/* Walks the whole zone: faults of its table, which must be none; clients and
- * slots just being claimed.  10 ns or so a slot: not at each request. */
-ngx_uint_t ngx_http_predictive_check(ngx_http_predictive_zone_t *zone,
-    uint32_t *clients, uint32_t *claims);
-
 /*
  * In the thread, between pieces of work: renews the lease; NGX_DECLINED when
  * it is another's by now.  fsync: the next call may be seconds away.
@@ -310,24 +327,11 @@ ngx_uint_t ngx_http_predictive_check(ngx_http_predictive_zone_t *zone,
 ngx_int_t ngx_http_predictive_keep_lease(
     ngx_http_predictive_main_conf_t *pmcf, ngx_uint_t fsync);
 
-
 /* This node's name in stores, of the master's life; not 0. */
 uint64_t ngx_http_predictive_node(ngx_http_predictive_main_conf_t *pmcf);
 
 /* Does this worker's thread learn for all? */
 ngx_uint_t ngx_http_predictive_hosting(ngx_http_predictive_main_conf_t *pmcf);
-
-/*
- * In the worker whose thread learns: keeps it from learned records and pooled
- * tables for the moment.  NGX_AGAIN: it is at them; NGX_DECLINED: another
- * process learns by now.
- */
-ngx_int_t ngx_http_predictive_learn_lock(
-    ngx_http_predictive_main_conf_t *pmcf);
-void ngx_http_predictive_learn_unlock(ngx_http_predictive_main_conf_t *pmcf);
-
-/* In the thread: waits for the worker, which is done in no time. */
-void ngx_http_predictive_learn_hold(ngx_http_predictive_main_conf_t *pmcf);
 
 
 /* _lease.c: requests and zones of a store */
@@ -364,7 +368,7 @@ void ngx_http_predictive_share_stop(ngx_http_predictive_main_conf_t *pmcf);
 void ngx_http_predictive_share_exit(ngx_http_predictive_main_conf_t *pmcf);
 
 
-/* _state.c: predictive_state PATH [interval=T] */
+/* _state.c, _state_load.c, _state_save.c: predictive_state PATH [interval=T] */
 
 char *ngx_http_predictive_state(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);

@@ -47,11 +47,6 @@ typedef enum {
 /* a key never gets longer: longer values are folded by a hash of the whole */
 #define PRD_IDENTITY_KEY_MAX  256
 
-/* "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128" */
-#define PRD_ADDRESS_MAX       43
-
-#define PRD_AGENT_MAX         32
-
 
 /*
  * Memory for the rules comes from alloc(data, size), suitably aligned or
@@ -112,29 +107,6 @@ typedef prd_rc_t (*prd_identity_get_pt)(void *data, size_t n,
 
 prd_rc_t prd_identity_key(const prd_identity_t *id, prd_identity_get_pt get,
     void *data, char *key, size_t *len);
-
-/*
- * Address text -> masked text in canonical form (RFC 5952) with its prefix
- * length, e.g. "2001:db8::/64"; out holds PRD_ADDRESS_MAX bytes, no
- * terminator follows.  IPv4-mapped IPv6 ("::ffff:192.0.2.1") is IPv4, lest a
- * dual-stack socket count a client twice.  PRD_ERANGE: v4 > 32 or v6 > 128.
- * PRD_EINVAL: not an address (in a key the text as it is is taken then, kind
- * "x"); ports, brackets, zones and blanks are not part of one.
- */
-prd_rc_t prd_identity_mask(prd_str_t text, unsigned v4, unsigned v6,
-    char *out, size_t *len);
-
-/*
- * User-Agent -> family in lower case: "chrome", "firefox", "safari", "edge",
- * "curl", "googlebot", "python-requests" ...; unknown ones give their first
- * product token, letters, digits and -_. only, at most 32 bytes, or "other".
- * Only the first 512 bytes are looked at.  out holds PRD_AGENT_MAX bytes, no
- * terminator follows.  Returns the length, 0 for an empty agent.
- *
- * Who wants to can invent families; `separate` with an agent is therefore no
- * bound on how many keys an address gets.
- */
-size_t prd_agent_family(prd_str_t agent, char *out);
 
 
 #endif /* PRD_IDENTITY_H_INCLUDED */

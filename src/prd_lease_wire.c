@@ -7,16 +7,13 @@
 
 #include "prd_lease_inner.h"
 #include "prd_pack.h"
+#include "prd_text.h"
 
 
 void
 prd_lease_key(uint64_t tag, char *hex)
 {
-    unsigned  i;
-
-    for (i = 0; i < PRD_LEASE_KEY; i++) {
-        hex[i] = "0123456789abcdef"[tag >> (60 - 4 * i) & 15];
-    }
+    prd_put_hex(hex, tag);
 }
 
 

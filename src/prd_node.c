@@ -5,6 +5,7 @@
 
 
 #include "prd_node.h"
+#include "prd_text.h"
 
 
 /*
@@ -94,11 +95,7 @@ prd_node_short(uint64_t id)
 void
 prd_node_hex(uint64_t id, char hex[16])
 {
-    int  i;
-
-    for (i = 15; i >= 0; i--, id >>= 4) {
-        hex[i] = "0123456789abcdef"[id & 15];
-    }
+    prd_put_hex(hex, id);
 }
 
 

@@ -14,7 +14,7 @@
 
 #include "prd_hash.h"
 #include "prd_outlook.h"
-#include "prd_parse.h"
+#include "prd_params.h"
 #include "prd_pool.h"
 #include "prd_table.h"
 

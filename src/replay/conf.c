@@ -440,7 +440,7 @@ rpl_conf_block(rpl_conf_t *conf, rpl_input_t *in, rpl_directive_t *parent,
             return PRD_OK;
         }
 
-        if (rpl_eq(in->word[0], "include") && token == RPL_TOKEN_DIRECTIVE) {
+        if (prd_is(in->word[0], "include") && token == RPL_TOKEN_DIRECTIVE) {
             rc = rpl_conf_include(conf, in, line, parent, tail, e);
 
             if (rc != PRD_OK) {

@@ -55,7 +55,7 @@ rpl_conf_walk(const rpl_directive_t *d, const rpl_directive_t *top,
             d = d->next;
         }
 
-        if (rpl_eq(d->word[0], name)) {
+        if (prd_is(d->word[0], name)) {
             return d;
         }
     }
@@ -111,13 +111,13 @@ rpl_conf_format(rpl_conf_t *conf, prd_str_t name, prd_str_t *text,
         if (rpl_is_param(d->word[2], "escape=", &value)) {
             i++;
 
-            if (rpl_eq(value, "json")) {
+            if (prd_is(value, "json")) {
                 *escape = RPL_ESCAPE_JSON;
 
-            } else if (rpl_eq(value, "none")) {
+            } else if (prd_is(value, "none")) {
                 *escape = RPL_ESCAPE_NONE;
 
-            } else if (!rpl_eq(value, "default")) {
+            } else if (!prd_is(value, "default")) {
                 return rpl_error(e, PRD_EINVAL, "%s:%u: unknown log format "
                                  "escaping \"%.*s\"", d->file, d->line,
                                  (int) value.len, value.data);
@@ -316,7 +316,7 @@ rpl_conf_is_limit(const rpl_directive_t *d, const char *name)
     prd_str_t   value;
 
     for (i = 1; i < d->nwords; i++) {
-        if (rpl_is_param(d->word[i], "zone=", &value) && rpl_eq(value, name)) {
+        if (rpl_is_param(d->word[i], "zone=", &value) && prd_is(value, name)) {
             return 1;
         }
     }
@@ -335,7 +335,7 @@ rpl_conf_is_location(const rpl_directive_t *d, const char *location)
         return 0;
     }
 
-    if (rpl_eq(d->word[d->nwords - 1], location)) {
+    if (prd_is(d->word[d->nwords - 1], location)) {
         return 1;
     }
 
@@ -406,7 +406,7 @@ rpl_conf_limit(const rpl_conf_t *conf, const char *name, const char *location,
 
         for (c = d->child; c; c = c->next) {
 
-            if (!rpl_eq(c->word[0], "predictive")) {
+            if (!prd_is(c->word[0], "predictive")) {
                 continue;
             }
 
@@ -441,13 +441,13 @@ rpl_conf_access_log(rpl_conf_t *conf, const rpl_directive_t *at,
 
         for (c = d->child; c; c = c->next) {
 
-            if (!rpl_eq(c->word[0], "access_log") || c->nwords < 2
-                || rpl_eq(c->word[1], "off"))
+            if (!prd_is(c->word[0], "access_log") || c->nwords < 2
+                || prd_is(c->word[1], "off"))
             {
                 continue;
             }
 
-            if (c->nwords < 3 || rpl_eq(c->word[2], "combined")
+            if (c->nwords < 3 || prd_is(c->word[2], "combined")
                 || memchr(c->word[2].data, '=', c->word[2].len) != NULL)
             {
                 return PRD_OK;

@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 #include <stdlib.h>
 
+#include "../prd_address.h"
 #include "../prd_parse.h"
 
 #include "expr.h"
@@ -115,7 +116,7 @@ rpl_part_derive(rpl_part_t *part, prd_str_t name, rpl_format_t *f,
             part->text.data = name.data + strlen(of[i].name);
             part->text.len = name.len - strlen(of[i].name);
 
-        } else if (!rpl_eq(name, of[i].name)) {
+        } else if (!prd_is(name, of[i].name)) {
             continue;
         }
 
@@ -129,7 +130,7 @@ rpl_part_derive(rpl_part_t *part, prd_str_t name, rpl_format_t *f,
         }
 
         part->request = (part->slot != RPL_NO_SLOT
-                         && rpl_eq(f->field[part->slot].name, "request"));
+                         && prd_is(f->field[part->slot].name, "request"));
 
         if (rc == PRD_OK && part->slot == RPL_NO_SLOT) {
             return PRD_DECLINED;
@@ -825,7 +826,7 @@ static prd_str_t
 rpl_expr_value(const rpl_expr_t *x, const prd_str_t *fields,
     rpl_scratch_t *scratch, int text)
 {
-    char         *out;
+    char         *out, tag;
     size_t        i, len;
     prd_str_t     s;
 
@@ -842,7 +843,7 @@ rpl_expr_value(const rpl_expr_t *x, const prd_str_t *fields,
 
         out = scratch->buf + scratch->used;
 
-        if (prd_identity_mask(s, x->v4, x->v6, out, &len) != PRD_OK) {
+        if (prd_address_mask(s, x->v4, x->v6, out, &len, &tag) != PRD_OK) {
             return s;
         }
 

@@ -89,9 +89,9 @@ static int
 rpl_is_list(prd_str_t name)
 {
     return (name.len > 9 && memcmp(name.data, "upstream_", 9) == 0)
-           || rpl_eq(name, "http_x_forwarded_for")
-           || rpl_eq(name, "proxy_add_x_forwarded_for")
-           || rpl_eq(name, "http_forwarded");
+           || prd_is(name, "http_x_forwarded_for")
+           || prd_is(name, "proxy_add_x_forwarded_for")
+           || prd_is(name, "http_forwarded");
 }
 
 
@@ -249,7 +249,7 @@ rpl_format_create(rpl_format_t **out, prd_str_t text, rpl_escape_e escape,
     f = rpl_alloc(sizeof(rpl_format_t));
     rc = PRD_OK;
 
-    if (rpl_eq(text, "tsv")) {
+    if (prd_is(text, "tsv")) {
         f->kind = RPL_FORMAT_TSV;
 
         for (i = 0; i < RPL_TSV_COLUMNS; i++) {
@@ -260,7 +260,7 @@ rpl_format_create(rpl_format_t **out, prd_str_t text, rpl_escape_e escape,
         f->time[0] = 0;
         f->time[1] = RPL_NO_SLOT;
 
-    } else if (rpl_eq(text, "json")) {
+    } else if (prd_is(text, "json")) {
         f->kind = RPL_FORMAT_JSON;
         f->escape = RPL_ESCAPE_JSON;
         rpl_time_slots(f, json_times, 7);
@@ -272,10 +272,10 @@ rpl_format_create(rpl_format_t **out, prd_str_t text, rpl_escape_e escape,
         f->kind = RPL_FORMAT_TEXT;
         f->escape = RPL_ESCAPE_DEFAULT;
 
-        if (rpl_eq(text, "combined")) {
+        if (prd_is(text, "combined")) {
             text = rpl_str(rpl_combined);
 
-        } else if (rpl_eq(text, "common")) {
+        } else if (prd_is(text, "common")) {
             text = rpl_str(rpl_common);
 
         } else if (text.len == 0 || memchr(text.data, '$', text.len) == NULL) {
@@ -687,19 +687,6 @@ rpl_format_duration(const rpl_format_t *f, const prd_str_t *fields)
 }
 
 
-static inline int
-rpl_hex(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-
-    c = rpl_lower(c);
-
-    return (c >= 'a' && c <= 'f') ? c - 'a' + 10 : -1;
-}
-
-
 /* A code point as UTF-8: never longer than the six bytes it was written in. */
 
 static char *
@@ -740,7 +727,7 @@ rpl_unicode(const char *p, const char *last)
     }
 
     for (v = 0, i = 1; i < 5; i++) {
-        h = rpl_hex(p[i]);
+        h = prd_hex_digit(p[i]);
 
         if (h < 0) {
             return -1;
@@ -776,10 +763,10 @@ rpl_format_decode(rpl_escape_e escape, prd_str_t s, char *out)
 
         p++;
 
-        if (*p == 'x' && last - p > 2 && rpl_hex(p[1]) >= 0
-            && rpl_hex(p[2]) >= 0)
+        if (*p == 'x' && last - p > 2 && prd_hex_digit(p[1]) >= 0
+            && prd_hex_digit(p[2]) >= 0)
         {
-            *o++ = (char) (rpl_hex(p[1]) << 4 | rpl_hex(p[2]));
+            *o++ = (char) (prd_hex_digit(p[1]) << 4 | prd_hex_digit(p[2]));
             p += 3;
             continue;
         }

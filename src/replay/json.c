@@ -207,7 +207,7 @@ rpl_json_split(const rpl_format_t *f, prd_str_t line, prd_str_t *fields,
 
             value.len = (size_t) (q - value.data);
 
-            if (rpl_eq(value, "null")) {
+            if (prd_is(value, "null")) {
                 value.len = 0;
             }
 

@@ -12,7 +12,7 @@
 
 #include <stdio.h>
 
-#include "../prd.h"
+#include "../prd_text.h"
 
 
 #define RPL_EXIT_LIMITED  3              /* more than --max-limited */
@@ -66,13 +66,6 @@ static inline prd_str_t
 rpl_str(const char *s)
 {
     return (prd_str_t) { strlen(s), s };
-}
-
-
-static inline int
-rpl_eq(prd_str_t s, const char *word)
-{
-    return s.len == strlen(word) && memcmp(s.data, word, s.len) == 0;
 }
 
 

@@ -10,7 +10,7 @@
 #define RPL_WORDS_H_INCLUDED
 
 
-#include "../prd_parse.h"
+#include "../prd_params.h"
 #include "util.h"
 
 

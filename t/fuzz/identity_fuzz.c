@@ -10,6 +10,8 @@
 
 #include <stdlib.h>
 
+#include "prd_address.h"
+#include "prd_agent.h"
 #include "prd_identity.h"
 
 
@@ -143,12 +145,12 @@ static void
 single(prd_str_t value)
 {
     char         out[PRD_ADDRESS_MAX], again[PRD_ADDRESS_MAX];
-    char         agent[PRD_AGENT_MAX];
+    char         agent[PRD_AGENT_MAX], tag;
     size_t       len, n, slash, i;
     prd_str_t    s;
     const char  *p;
 
-    if (prd_identity_mask(value, 20, 41, out, &len) == PRD_OK) {
+    if (prd_address_mask(value, 20, 41, out, &len, &tag) == PRD_OK) {
         check(len <= PRD_ADDRESS_MAX);
 
         /* a masked address masks to itself */
@@ -159,7 +161,7 @@ single(prd_str_t value)
 
         s.data = out;
         s.len = slash;
-        check(prd_identity_mask(s, 20, 41, again, &n) == PRD_OK);
+        check(prd_address_mask(s, 20, 41, again, &n, &tag) == PRD_OK);
         check(n == len && memcmp(out, again, len) == 0);
     }
 

@@ -1,7 +1,8 @@
 
 /*
- * Every parser of prd_parse.h on any bytes: nothing crashes, results stay in
- * their bounds, a failure changes nothing, and what *why says is there.
+ * Every parser of prd_parse.h and prd_params.h on any bytes: nothing crashes,
+ * results stay in their bounds, a failure changes nothing, and what *why says
+ * is there.
  *
  * The input is words, one a line; each is given to all the parsers and to
  * both directives, which are then closed.
@@ -10,7 +11,7 @@
 
 #include <stdlib.h>
 
-#include "prd_parse.h"
+#include "prd_params.h"
 
 
 #define UNTOUCHED  0x7afe5a5a12345678ull

@@ -5,7 +5,8 @@
  */
 
 
-#include "../../src/prd_aggregate.c"
+#include "../../src/prd_aggregate_error.c"
+#include "../../src/prd_aggregate_fit.c"
 #include "tap.h"
 
 

@@ -1,5 +1,5 @@
 
-/* Sources, keys, address masks, families of agents, bounded matching. */
+/* Sources, keys, bounded matching. */
 
 
 #include <stdlib.h>
@@ -7,10 +7,8 @@
 
 #include "prd_identity.h"
 #include "tap.h"
+#include "text.h"
 
-
-#define BIG       65536
-#define COUNT(a)  (sizeof(a) / sizeof((a)[0]))
 
 /*
  * What a match may take at worst.  It measures 1/100 of this; a sanitizer or
@@ -60,18 +58,6 @@ create(void)
     rc = prd_identity_create(test_alloc, NULL, &id);
 
     return rc == PRD_OK ? id : NULL;
-}
-
-
-static prd_str_t
-str(const char *text)
-{
-    prd_str_t  s;
-
-    s.len = text ? strlen(text) : 0;
-    s.data = text;
-
-    return s;
 }
 
 
@@ -200,245 +186,6 @@ now(void)
     clock_gettime(CLOCK_MONOTONIC, &t);
 
     return (double) t.tv_sec + (double) t.tv_nsec * 1e-9;
-}
-
-
-static char *
-fill(const char *pattern, size_t len)
-{
-    char    *p;
-    size_t   i, n = strlen(pattern);
-
-    p = malloc(len);
-
-    for (i = 0; i < len; i++) {
-        p[i] = pattern[i % n];
-    }
-
-    return p;
-}
-
-
-static void
-test_mask(void)
-{
-    char       out[PRD_ADDRESS_MAX];
-    size_t     i, len;
-    prd_rc_t   rc;
-    char      *big;
-
-    static const struct {
-        const char  *text;
-        unsigned     v4, v6;
-        const char  *out;
-    } good[] = {
-        { "192.0.2.130", 32, 64, "192.0.2.130/32" },
-        { "192.0.2.130", 24, 64, "192.0.2.0/24" },
-        { "192.0.2.130", 25, 64, "192.0.2.128/25" },
-        { "192.0.2.130", 31, 64, "192.0.2.130/31" },
-        { "255.255.255.255", 1, 64, "128.0.0.0/1" },
-        { "255.255.255.255", 0, 64, "0.0.0.0/0" },
-        { "0.0.0.0", 32, 0, "0.0.0.0/32" },
-        { "10.20.30.40", 8, 128, "10.0.0.0/8" },
-
-        { "2001:db8::1", 32, 64, "2001:db8::/64" },
-        { "2001:db8::1", 32, 128, "2001:db8::1/128" },
-        { "2001:DB8:0:0:0:0:0:1", 32, 128, "2001:db8::1/128" },
-        { "2001:0db8:0001:0000:0000:0000:0000:0001", 32, 48,
-          "2001:db8:1::/48" },
-        { "2001:db8:ffff:ffff:ffff::", 32, 33, "2001:db8:8000::/33" },
-        { "2001:db8:1:2:3:4:5:6", 32, 127, "2001:db8:1:2:3:4:5:6/127" },
-        { "2001:db8:1:2:3:4:5:7", 32, 127, "2001:db8:1:2:3:4:5:6/127" },
-        { "::", 32, 128, "::/128" },
-        { "::1", 32, 128, "::1/128" },
-        { "1::", 32, 128, "1::/128" },
-        { "::1", 32, 0, "::/0" },
-        { "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 32, 128,
-          "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128" },
-        { "1:2:3:4:5:6:7::", 32, 128, "1:2:3:4:5:6:7:0/128" },
-        { "::2:3:4:5:6:7:8", 32, 128, "0:2:3:4:5:6:7:8/128" },
-        { "1:0:0:2:0:0:0:3", 32, 128, "1:0:0:2::3/128" },
-        { "1:0:0:2:0:0:3:4", 32, 128, "1::2:0:0:3:4/128" },
-        { "1:0:2:3:4:5:6:7", 32, 128, "1:0:2:3:4:5:6:7/128" },
-        { "64:ff9b::192.0.2.1", 32, 128, "64:ff9b::c000:201/128" },
-        { "1:2:3:4:5:6:1.2.3.4", 32, 128, "1:2:3:4:5:6:102:304/128" },
-        { "fe80::1", 32, 64, "fe80::/64" },
-
-        /* mapped: the same client as over IPv4 */
-        { "::ffff:192.0.2.130", 24, 64, "192.0.2.0/24" },
-        { "::ffff:c000:282", 32, 64, "192.0.2.130/32" },
-        { "0:0:0:0:0:FFFF:192.0.2.130", 32, 64, "192.0.2.130/32" },
-        { "::fffe:192.0.2.130", 32, 96, "::fffe:0:0/96" },
-        { "::192.0.2.130", 32, 128, "::c000:282/128" }
-    };
-
-    static const char *const  bad[] = {
-        "", " ", "1", "1.2.3", "1.2.3.4.5", "1.2.3.256", "1.2.3.1000",
-        "01.2.3.4", "1.2.3.00", "1.2.3.4 ", " 1.2.3.4", "1.2.3.4:80",
-        "1.2.3.", ".1.2.3.4", "1..2.3", "1.2.3.-4", "0x1.2.3.4", "1.2.3.4/24",
-        ":", ":::", "::1:", ":1::", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9",
-        "1:2:3:4:5:6:7:8::", "::1:2:3:4:5:6:7:8", "1::2::3", "12345::",
-        "g::", "[::1]", "::1%eth0", "::1.2.3", "::1.2.3.4.5", "::1.2.3.4:5",
-        "1:2:3:4:5:6:7:1.2.3.4", "::ffff:1.2.3.256", "1.2.3.4::", "unix:",
-        "1.2.3.4, 5.6.7.8", "localhost", "-1", "::ffff:01.2.3.4",
-        "1:2:3:4:5:6:7:8:", "::12345", "0000000000000000000::1"
-    };
-
-    for (i = 0; i < COUNT(good); i++) {
-        len = 0;
-        rc = prd_identity_mask(str(good[i].text), good[i].v4, good[i].v6, out,
-                               &len);
-        is_int(rc, PRD_OK, "%s is an address", good[i].text);
-        is_str(out, len, good[i].out, "... masked by %u, %u", good[i].v4,
-               good[i].v6);
-    }
-
-    len = 77;
-
-    for (i = 0; i < COUNT(bad); i++) {
-        is_int(prd_identity_mask(str(bad[i]), 32, 128, out, &len), PRD_EINVAL,
-               "\"%s\" is no address", bad[i]);
-    }
-
-    is_int(prd_identity_mask(str("1.2.3.4"), 33, 64, out, &len), PRD_ERANGE,
-           "prefix 33 of IPv4");
-    is_int(prd_identity_mask(str("1.2.3.4"), 32, 129, out, &len), PRD_ERANGE,
-           "prefix 129 of IPv6");
-    is_int(prd_identity_mask((prd_str_t) { 8, "1.2.3.4\0" }, 32, 64, out,
-                             &len), PRD_EINVAL, "a NUL behind it");
-
-    big = fill("1:", BIG);
-    is_int(prd_identity_mask((prd_str_t) { BIG, big }, 32, 64, out, &len),
-           PRD_EINVAL, "64 KiB of groups");
-    free(big);
-
-    is_int(len, 77, "failures change nothing");
-}
-
-
-static void
-test_agent(void)
-{
-    char    out[PRD_AGENT_MAX], *big;
-    size_t  i, n;
-
-#define WEBKIT  "AppleWebKit/537.36 (KHTML, like Gecko)"
-#define WIN     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) "
-#define IOS     "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) "     \
-                "AppleWebKit/605.1.15 (KHTML, like Gecko) "
-#define DROID   "Mozilla/5.0 (Linux; Android 13; SM-S901B) "
-
-    static const struct {
-        const char  *agent;
-        const char  *family;
-    } agents[] = {
-        { WIN WEBKIT " Chrome/126.0.0.0 Safari/537.36", "chrome" },
-        { WIN WEBKIT " Chrome/126.0.0.0 Safari/537.36 Edg/126.0.0.0",
-          "edge" },
-        { WIN WEBKIT " Chrome/58.0 Safari/537.36 Edge/16.16299", "edge" },
-        { DROID WEBKIT " Chrome/126.0.0.0 Mobile Safari/537.36 EdgA/126.0",
-          "edge" },
-        { IOS "Version/17.0 EdgiOS/126.0 Mobile/15E148 Safari/605.1.15",
-          "edge" },
-        { WIN WEBKIT " Chrome/126.0.0.0 Safari/537.36 OPR/111.0.0.0",
-          "opera" },
-        { "Opera/9.80 (Windows NT 6.1; WOW64) Presto/2.12 Version/12.18",
-          "opera" },
-        { WIN "Gecko/20100101 Firefox/127.0", "firefox" },
-        { IOS "FxiOS/127.0 Mobile/15E148 Safari/605.1.15", "firefox" },
-        { IOS "CriOS/126.0 Mobile/15E148 Safari/604.1", "chrome" },
-        { IOS "Version/17.5 Mobile/15E148 Safari/604.1", "safari" },
-        { IOS "Mobile/15E148", "webkit" },
-        { DROID WEBKIT " SamsungBrowser/25.0 Chrome/121.0 Mobile "
-          "Safari/537.36", "samsung" },
-        { "Mozilla/5.0 (Linux; Android 6.0; Lenovo K6 Power) " WEBKIT
-          " Chrome/90.0 Mobile Safari/537.36", "chrome" },
-        { "Mozilla/5.0 (X11; Linux x86_64) " WEBKIT
-          " HeadlessChrome/126.0.0.0 Safari/537.36", "headlesschrome" },
-        { "Mozilla/5.0 (Windows NT 6.1; Trident/7.0; rv:11.0) like Gecko",
-          "ie" },
-        { "Mozilla/4.0 (compatible; MSIE 8.0; Windows NT 6.1)", "ie" },
-
-        { "Mozilla/5.0 (compatible; Googlebot/2.1; "
-          "+http://www.google.com/bot.html)", "googlebot" },
-        { "Mozilla/5.0 (Linux; Android 6.0.1; Nexus 5X Build/MMB29P) " WEBKIT
-          " Chrome/126.0 Mobile Safari/537.36 (compatible; Googlebot/2.1; "
-          "+http://www.google.com/bot.html)", "googlebot" },
-        { "Googlebot-Image/1.0", "googlebot" },
-        { "Mozilla/5.0 " WEBKIT "; compatible; bingbot/2.0; "
-          "+http://www.bing.com/bingbot.htm) Chrome/103.0 Safari/537.36",
-          "bingbot" },
-        { "Mozilla/5.0 " WEBKIT "; compatible; GPTBot/1.2; "
-          "+https://openai.com/gptbot)", "gptbot" },
-        { "Mozilla/5.0 " WEBKIT "; compatible; ClaudeBot/1.0; "
-          "+claudebot@anthropic.com)", "claudebot" },
-        { "CCBot/2.0 (https://commoncrawl.org/faq/)", "ccbot" },
-        { "Mozilla/5.0 (Linux; Android 5.0) " WEBKIT " Mobile Safari/537.36 "
-          "(compatible; Bytespider; spider-feedback@bytedance.com)",
-          "bytespider" },
-        { "Mozilla/5.0 (compatible; AhrefsBot/7.0; +http://ahrefs.com/robot/)",
-          "ahrefsbot" },
-        { "Mozilla/5.0 (compatible; SemrushBot/7~bl; "
-          "+http://www.semrush.com/bot.html)", "semrushbot" },
-        { "facebookexternalhit/1.1 "
-          "(+http://www.facebook.com/externalhit_uatext.php)",
-          "facebookexternalhit" },
-        { "Mozilla/5.0 (compatible; FooBot/1.0; +http://foo.example/)",
-          "foobot" },
-
-        { "curl/8.5.0", "curl" },
-        { "libcurl-agent/1.0", "curl" },
-        { "Wget/1.21.4", "wget" },
-        { "python-requests/2.31.0", "python-requests" },
-        { "Python-urllib/3.11", "python-urllib" },
-        { "Python/3.11 aiohttp/3.9.1", "aiohttp" },
-        { "python-httpx/0.27.0", "httpx" },
-        { "Go-http-client/1.1", "go-http-client" },
-        { "okhttp/4.12.0", "okhttp" },
-        { "Java/1.8.0_392", "java" },
-        { "Java-http-client/17.0.9", "java" },
-        { "Apache-HttpClient/4.5.14 (Java/17.0.9)", "apache-httpclient" },
-        { "axios/1.6.2", "axios" },
-        { "node-fetch/1.0 (+https://github.com/bitinn/node-fetch)",
-          "node-fetch" },
-        { "undici", "undici" },
-        { "node", "undici" },
-        { "PostmanRuntime/7.36.0", "postmanruntime" },
-        { "k6/0.49.0 (https://k6.io/)", "k6" },
-
-        { "CURL/8", "curl" },
-        { "reqwest/0.11", "reqwest" },
-        { "My_App-2.1/5 (x)", "my_app-2.1" },
-        { "Mozilla/5.0", "mozilla" },
-        { "javascript/1", "javascript" },
-        { "mycurl/1", "mycurl" },
-        { "curling/1", "curling" },
-        { " (foo) bar", "foo" },
-        { "abcdefghijklmnopqrstuvwxyz0123456789", "abcdefghijklmnopqrstuvwxyz"
-          "012345" },
-        { "()", "other" },
-        { "-", "other" },
-        { "\xd0\x9f\xd1\x80\xd0\xb8", "other" },
-        { "", "" }
-    };
-
-    for (i = 0; i < COUNT(agents); i++) {
-        n = prd_agent_family(str(agents[i].agent), out);
-        is_str(out, n, agents[i].family, "agent %.60s", agents[i].agent);
-    }
-
-    n = prd_agent_family((prd_str_t) { 6, "\0\0a\0bc" }, out);
-    is_str(out, n, "a", "NULs are no part of a product");
-
-    big = fill(" a", BIG);
-    memcpy(big + 513, "curl/8", 6);
-    n = prd_agent_family((prd_str_t) { BIG, big }, out);
-    is_str(out, n, "a", "64 KiB: beyond 512 bytes nothing is seen");
-
-    memcpy(big + 506, " curl/8", 7);
-    n = prd_agent_family((prd_str_t) { BIG, big }, out);
-    is_str(out, n, "curl", "... and up to there all");
-    free(big);
 }
 
 
@@ -998,8 +745,6 @@ test_separate(void)
 int
 main(void)
 {
-    test_mask();
-    test_agent();
     test_add();
     test_order();
     test_regex();

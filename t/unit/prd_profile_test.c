@@ -12,6 +12,7 @@
 #include "prd_forecaster.h"
 #include "prd_profile.h"
 #include "tap.h"
+#include "text.h"
 
 
 #define NOW_S   1700000123ull           /* 203 s into its horizon of 300 s */
@@ -176,15 +177,6 @@ client(prd_view_t *view, uint64_t tag, unsigned hours, uint32_t level,
     prd_forecaster_publish(view, &policy, slot);
 
     return slot;
-}
-
-
-static prd_str_t
-str(const char *s)
-{
-    prd_str_t  r = { strlen(s), s };
-
-    return r;
 }
 
 

@@ -196,7 +196,7 @@ test_zone(void)
     ok(strstr(zone.at, "a2.inc:1") != NULL, "at %s", zone.at);
     ok(strstr(zone.limit_at, "nginx.conf:12") != NULL, "%s", zone.limit_at);
     ok(zone.identities != NULL && zone.identities->next == NULL
-       && rpl_eq(zone.identities->name, "client")
+       && prd_is(zone.identities->name, "client")
        && prd_identity_sources(zone.identities->id) == 2, "an identity");
 
     memset(&names, 0, sizeof(names));
@@ -221,7 +221,7 @@ test_zone(void)
        != PRD_OK, "%s", e.text);
 
     ok(rpl_conf_format(conf, rpl_str("plain"), &text, &escape, &e) == PRD_OK
-       && rpl_eq(text, "$msec") && escape == RPL_ESCAPE_DEFAULT,
+       && prd_is(text, "$msec") && escape == RPL_ESCAPE_DEFAULT,
        "a format by its name");
     ok(rpl_conf_format(conf, rpl_str("other"), &text, &escape, &e)
        == PRD_DECLINED, "none of this name");

@@ -35,7 +35,7 @@ line(const char *text)
 static const char *
 made(void *data, prd_str_t name)
 {
-    return rpl_eq(name, "mapped") ? data : NULL;
+    return prd_is(name, "mapped") ? data : NULL;
 }
 
 
