@@ -37,7 +37,6 @@
 #define TRACK_SHIFT      0.015f      /* and of a client's, e-folds */
 #define TRACK_SHIFT_ONE  64.0f
 #define TRACK_WHOLE      1e6f       /* quantiles below are whole */
-#define TRACK_RECENT     24         /* bins: values, errors of a period */
 #define TRACK_STEP       0.3f       /* of quantiles of steps, e-folds */
 #define TRACK_RARE       100        /* bins; one is beyond the last quantile */
 #define TRACK_EVERY_60   8          /* of bins that short one is scored */
@@ -46,7 +45,8 @@
 #define TRACK_SCALE_MIN  0.05f
 #define TRACK_BASE       (110 << 10)
 #define TRACK_NOTHING    65535
-#define TRACK_SORTED     24         /* values of which there are quantiles */
+#define TRACK_SORTED     24         /* values of which there are quantiles: */
+                                    /* last bins, differences to a period */
 #define TRACK_ROOM       64         /* for all experts' quantiles */
 
 /* PRD_EXPERTS steps of prd_track_dice() at once, modulo 256 */
@@ -62,7 +62,6 @@
 
 typedef float    prd_quad_t __attribute__((vector_size(16)));
 typedef int32_t  prd_quad_bits_t __attribute__((vector_size(16)));
-typedef int16_t  prd_eight_t __attribute__((vector_size(16)));
 
 _Static_assert(PRD_QUANTILES == 4 && TRACK_SORTED == 24
                && PRD_QUANTILES * PRD_EXPERTS <= TRACK_ROOM
@@ -174,6 +173,13 @@ prd_quad(const float v[4])
 }
 
 
+static inline prd_quad_t
+prd_quad_all(float v)
+{
+    return (prd_quad_t) { v, v, v, v };
+}
+
+
 /* a where the mask is set, else b. */
 
 static inline prd_quad_t
@@ -184,10 +190,33 @@ prd_quad_pick(prd_quad_bits_t mask, prd_quad_t a, prd_quad_t b)
 }
 
 
+/* Written out as a loop, of which compilers make one instruction. */
+
 static inline prd_quad_t
 prd_quad_min(prd_quad_t a, prd_quad_t b)
 {
-    return prd_quad_pick(a < b, a, b);
+    unsigned    i;
+    prd_quad_t  least;
+
+    for (i = 0; i < 4; i++) {
+        least[i] = a[i] < b[i] ? a[i] : b[i];
+    }
+
+    return least;
+}
+
+
+static inline prd_quad_t
+prd_quad_max(prd_quad_t a, prd_quad_t b)
+{
+    unsigned    i;
+    prd_quad_t  most;
+
+    for (i = 0; i < 4; i++) {
+        most[i] = a[i] > b[i] ? a[i] : b[i];
+    }
+
+    return most;
 }
 
 
@@ -471,69 +500,156 @@ prd_track_errors_add(prd_track_errors_t *tables, unsigned state,
 }
 
 
+/* The lesser ones to a, the greater ones to b. */
+
+static inline void
+prd_quad_order(prd_quad_t *a, prd_quad_t *b)
+{
+    prd_quad_t  low;
+
+    low = prd_quad_min(*a, *b);
+    *b = prd_quad_max(*a, *b);
+    *a = low;
+}
+
+
+/* Lanes of six that rise and fall, or fall and rise, put in order. */
+
+static inline void
+prd_track_sort_bitonic(prd_quad_t v[6])
+{
+    prd_quad_order(&v[0], &v[3]);
+    prd_quad_order(&v[1], &v[4]);
+    prd_quad_order(&v[2], &v[5]);
+
+    prd_quad_order(&v[0], &v[2]);
+    prd_quad_order(&v[3], &v[5]);
+    prd_quad_order(&v[0], &v[1]);
+    prd_quad_order(&v[3], &v[4]);
+    prd_quad_order(&v[1], &v[2]);
+    prd_quad_order(&v[4], &v[5]);
+}
+
+
 /*
- * Quantiles of n <= TRACK_SORTED values, between neighbours.  Values get their
- * place by counting how many are below each: that takes the same time in any
- * order, and less than sorting, which has to guess which of two is greater.
- * Eight are compared at once, as numbers of 16 bits: those that differ by less
- * than 0.2 % of themselves count as equal, and of equal ones one is kept.
+ * Sorts 24 numbers in four lanes of six (Batcher, "Sorting networks and their
+ * applications", 1968): the lanes, then pairs of lanes, then all, each time
+ * one sequence against the other one backwards, which leaves the lesser half
+ * and the greater half.  No branches: it takes the same time in any order.
+ * The number of rank r is then in lane 0, 2, 1, 3 of its sixes, at r % 6.
  */
 
-static void
-prd_track_quantiles(const float *v, unsigned n, float q[PRD_QUANTILES])
+static inline void
+prd_track_sort(prd_quad_t v[6])
 {
-    float         sorted[TRACK_SORTED], p, low;
-    int16_t       key[TRACK_SORTED], place[TRACK_SORTED];
-    int32_t       bits[TRACK_SORTED], code, sign;
-    unsigned      i, j, k;
-    prd_eight_t   have[3], below[3], by;
+    unsigned    i;
+    prd_quad_t  back[6], low, high;
 
-    for (i = 1; i < n && v[i] == v[0]; i++) { /* void */ }
+    prd_quad_order(&v[0], &v[5]);
+    prd_quad_order(&v[1], &v[3]);
+    prd_quad_order(&v[2], &v[4]);
+    prd_quad_order(&v[1], &v[2]);
+    prd_quad_order(&v[3], &v[4]);
+    prd_quad_order(&v[0], &v[3]);
+    prd_quad_order(&v[2], &v[5]);
+    prd_quad_order(&v[0], &v[1]);
+    prd_quad_order(&v[2], &v[3]);
+    prd_quad_order(&v[4], &v[5]);
+    prd_quad_order(&v[1], &v[2]);
+    prd_quad_order(&v[3], &v[4]);
 
-    if (i >= n) {
-        q[0] = q[1] = q[2] = q[3] = n ? v[0] : 0;
+    /* lanes a, b, c, d: lesser of a and b, of c and d, then greater ones */
+
+#pragma GCC unroll 6
+    for (i = 0; i < 6; i++) {
+        back[i] = (prd_quad_t) { v[5 - i][1], v[5 - i][0],
+                                 v[5 - i][3], v[5 - i][2] };
+    }
+
+#pragma GCC unroll 6
+    for (i = 0; i < 6; i++) {
+        low = prd_quad_min(v[i], back[i]);
+        high = prd_quad_max(v[i], back[i]);
+        v[i] = (prd_quad_t) { low[0], low[2], high[1], high[3] };
+    }
+
+    prd_track_sort_bitonic(v);
+
+    /* those of a and b are lanes 0 and 2, of c and d 1 and 3: a lesser half
+     * in lanes 0 and 1, and a greater one in 2 and 3 */
+
+#pragma GCC unroll 6
+    for (i = 0; i < 6; i++) {
+        back[i] = (prd_quad_t) { v[5 - i][3], v[5 - i][2],
+                                 v[5 - i][1], v[5 - i][0] };
+    }
+
+#pragma GCC unroll 6
+    for (i = 0; i < 6; i++) {
+        low = prd_quad_min(v[i], back[i]);
+        high = prd_quad_max(v[i], back[i]);
+        v[i] = (prd_quad_t) { low[0], low[2], high[0], high[2] };
+    }
+
+    /* and the halves of both */
+
+#pragma GCC unroll 6
+    for (i = 0; i < 6; i++) {
+        back[i] = (prd_quad_t) { v[i][1], v[i][0], v[i][3], v[i][2] };
+        low = prd_quad_min(v[i], back[i]);
+        high = prd_quad_max(v[i], back[i]);
+        v[i] = (prd_quad_t) { low[0], low[2], high[0], high[2] };
+    }
+
+    prd_track_sort_bitonic(v);
+}
+
+
+/* Quantiles of the last n of TRACK_SORTED values, between neighbours. */
+
+static void
+prd_track_quantiles(const float v[TRACK_SORTED], unsigned n,
+    float q[PRD_QUANTILES])
+{
+    float            sorted[TRACK_SORTED], at, low, high;
+    unsigned         i, j;
+    prd_quad_t       part[TRACK_SORTED / 4];
+    prd_quad_bits_t  index;
+
+    static const uint8_t  place[TRACK_SORTED] = {
+        0, 4, 8, 12, 16, 20,  2, 6, 10, 14, 18, 22,
+        1, 5, 9, 13, 17, 21,  3, 7, 11, 15, 19, 23
+    };
+
+    for (i = TRACK_SORTED - n; i < TRACK_SORTED && v[i] == v[TRACK_SORTED - 1];
+         i++) { /* void */ }
+
+    if (i == TRACK_SORTED) {
+        q[0] = q[1] = q[2] = q[3] = n ? v[TRACK_SORTED - 1] : 0;
         return;
     }
 
-    /* as prd_track_pack() does, a bit shorter, and with a sign */
+    memcpy(part, v, sizeof(part));
 
-    memcpy(bits, v, n * sizeof(float));
-    memset(&bits[n], 0, sizeof(bits) - n * sizeof(float));
+    if (n < TRACK_SORTED) {
+        index = (prd_quad_bits_t) { 0, 1, 2, 3 };
 
-    for (i = 0; i < TRACK_SORTED; i++) {
-        sign = bits[i] >> 31;
-        code = ((bits[i] & INT32_MAX) >> 14) - (TRACK_BASE >> 1);
-        code &= ~(code >> 31);
-        key[i] = (int16_t) ((code ^ sign) - sign);
+        for (i = 0; i < TRACK_SORTED / 4; i++) {
+            part[i] = prd_quad_pick(index < (int32_t) (TRACK_SORTED - n),
+                                    prd_quad_all(INFINITY), part[i]);
+            index += 4;
+        }
     }
 
-    memcpy(have, key, sizeof(have));
-    memset(below, 0, sizeof(below));
-
-    for (i = 0; i < n; i++) {
-        by = (prd_eight_t) { key[i], key[i], key[i], key[i],
-                             key[i], key[i], key[i], key[i] };
-        below[0] -= by < have[0];
-        below[1] -= by < have[1];
-        below[2] -= by < have[2];
-    }
-
-    memcpy(place, below, sizeof(place));
-    memset(sorted, 255, sizeof(sorted));         /* not a number */
-
-    for (i = 0; i < n; i++) {
-        sorted[place[i]] = v[i];
-    }
+    prd_track_sort(part);
+    memcpy(sorted, part, sizeof(sorted));
 
     for (i = 0; i < PRD_QUANTILES; i++) {
-        p = prd_track_levels[i] * (float) (n - 1);
-        j = (unsigned) p;
-
-        for (k = j; isnan(sorted[k]); k--) { /* void */ }
-
-        low = sorted[k];
-        q[i] = j + 1 < n && !isnan(sorted[j + 1])
-               ? low + (p - (float) j) * (sorted[j + 1] - low) : low;
+        at = prd_track_levels[i] * (float) (n - 1);
+        j = (unsigned) at;
+        low = sorted[place[j]];
+        high = sorted[place[prd_min(j + 1, n - 1)]];
+        q[i] = low + (at - (float) j) * (high - low);
     }
 }
 
@@ -720,11 +836,12 @@ static void
 prd_track_make_day(const prd_track_bins_t *b, const prd_track_view_t *v,
     prd_track_made_t *m)
 {
-    float     values[3 * PRD_TRACK_RING / 12], *q;
+    float     values[TRACK_SORTED], *q;
     int32_t   back;
     unsigned  n, d, j;
 
     n = 0;
+    memset(values, 0, sizeof(values));
     q = m->q[PRD_EXPERT_DAY];
 
     if (v->day > PRD_TRACK_RING) {
@@ -742,7 +859,7 @@ prd_track_make_day(const prd_track_bins_t *b, const prd_track_view_t *v,
             back = (int32_t) (d + j) - (int32_t) v->ahead - 1;
 
             if (back >= 0 && back < (int32_t) v->n) {
-                values[n++] = v->past[-back];
+                values[TRACK_SORTED - ++n] = v->past[-back];
             }
         }
     }
@@ -781,16 +898,16 @@ static void
 prd_track_make_period(const prd_track_view_t *v, unsigned n,
     float q[PRD_QUANTILES])
 {
-    float         e[TRACK_RECENT], base;
+    float         e[TRACK_SORTED], base;
     unsigned      i;
     const float  *now, *was;
 
     base = v->past[(int32_t) ((v->ahead - 1) % v->period)
                    - (int32_t) v->period + 1];
-    now = v->past - n + 1;
+    now = v->past - TRACK_SORTED + 1;
     was = now - v->period;
 
-    for (i = 0; i < n; i++) {
+    for (i = 0; i < TRACK_SORTED; i++) {
         e[i] = now[i] - was[i];
     }
 
@@ -808,17 +925,18 @@ static void
 prd_track_make_own(const prd_track_bins_t *b, unsigned horizon,
     const prd_track_view_t *v, prd_track_made_t *m)
 {
-    unsigned  n, lag;
+    unsigned  lag;
 
     prd_track_make_steps(b, horizon, v, m->q[PRD_EXPERT_STEPS]);
 
-    n = prd_min(v->n, TRACK_RECENT);
-    prd_track_quantiles(v->past - n + 1, n, m->q[PRD_EXPERT_RECENT]);
+    prd_track_quantiles(v->past - TRACK_SORTED + 1,
+                        prd_min(v->n, TRACK_SORTED),
+                        m->q[PRD_EXPERT_RECENT]);
 
     lag = v->period;
 
     if (lag && v->n >= 2 * lag) {
-        prd_track_make_period(v, prd_min(v->n - lag, TRACK_RECENT),
+        prd_track_make_period(v, prd_min(v->n - lag, TRACK_SORTED),
                               m->q[PRD_EXPERT_PERIOD]);
 
     } else {
