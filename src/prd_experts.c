@@ -317,60 +317,62 @@ prd_track_edge(int32_t k)
 }
 
 
+/* Votes in eight cells; of a sound table they are fewer than 2^16. */
+
+static inline uint32_t
+prd_track_votes(const uint16_t cell[8])
+{
+    uint64_t  four[2];
+
+    memcpy(four, cell, sizeof(four));
+
+    return (uint32_t) ((four[0] + four[1]) * 0x0001000100010001 >> 48);
+}
+
+
 static void
 prd_track_errors_solve(const prd_track_errors_t *t, float q[PRD_QUANTILES])
 {
     float     want, lo, hi, part;
     int32_t   k;
-    uint32_t  sum;
-    uint64_t  four, pairs;
+    uint32_t  sum, least, eight;
     unsigned  i, u;
 
-    for (i = 0, u = 0, sum = 0; i < PRD_TRACK_CELLS && u < PRD_QUANTILES;
-         i++)
-    {
-        /* four at once, where the next quantile is beyond them */
+    for (i = 0, u = 0, sum = 0; u < PRD_QUANTILES; u++) {
+        want = prd_track_levels[u] * (float) t->votes;
+        least = (uint32_t) want;
+        least += (float) least < want;
 
-        if (i % 4 == 0 && i + 4 <= PRD_TRACK_CELLS) {
-            memcpy(&four, &t->cell[i], sizeof(four));
-            pairs = (four & 0x0000ffff0000ffff)
-                    + ((four >> 16) & 0x0000ffff0000ffff);
-            k = (int32_t) ((uint32_t) pairs + (uint32_t) (pairs >> 32));
+        while (i + 8 <= PRD_TRACK_CELLS) {
+            eight = prd_track_votes(&t->cell[i]);
 
-            if (prd_track_levels[u] * (float) t->votes
-                > (float) (sum + (uint32_t) k))
-            {
-                sum += (uint32_t) k;
-                i += 3;
-                continue;
-            }
-        }
-
-        if (t->cell[i] == 0) {
-            continue;
-        }
-
-        while (u < PRD_QUANTILES) {
-            want = prd_track_levels[u] * (float) t->votes;
-
-            if (want > (float) (sum + t->cell[i])) {
+            if (sum + eight >= least) {
                 break;
             }
 
-            k = (int32_t) i - PRD_TRACK_SIDE;
-            part = (want - (float) sum) / (float) t->cell[i];
-
-            if (k == 0) {
-                q[u++] = 0;
-                continue;
-            }
-
-            lo = k > 0 ? prd_track_edge(k - 1) : -prd_track_edge(-k);
-            hi = k > 0 ? prd_track_edge(k) : -prd_track_edge(-k - 1);
-            q[u++] = lo + (hi - lo) * part;
+            sum += eight;
+            i += 8;
         }
 
-        sum += t->cell[i];
+        while (i < PRD_TRACK_CELLS && sum + t->cell[i] < least) {
+            sum += t->cell[i++];
+        }
+
+        if (i == PRD_TRACK_CELLS) {
+            break;
+        }
+
+        k = (int32_t) i - PRD_TRACK_SIDE;
+
+        if (k == 0) {
+            q[u] = 0;
+            continue;
+        }
+
+        part = (want - (float) sum) / (float) t->cell[i];
+        lo = k > 0 ? prd_track_edge(k - 1) : -prd_track_edge(-k);
+        hi = k > 0 ? prd_track_edge(k) : -prd_track_edge(-k - 1);
+        q[u] = lo + (hi - lo) * part;
     }
 
     /* of a table that a file or a copy left with more votes than cells have */
@@ -407,11 +409,10 @@ prd_track_errors_publish(prd_track_errors_t *t, const prd_track_errors_t *from,
     float     q[PRD_QUANTILES], most;
     unsigned  i;
 
-    prd_track_errors_solve(t, q);
     t->fresh = 0;
 
     if (!v->slow) {
-        memcpy(t->q, q, sizeof(q));
+        prd_track_errors_solve(t, t->q);
         t->at_s = v->now_s;
         return;
     }
@@ -432,6 +433,8 @@ prd_track_errors_publish(prd_track_errors_t *t, const prd_track_errors_t *from,
 
         return;
     }
+
+    prd_track_errors_solve(t, q);
 
     most = PRD_TRACK_PER_DAY * (float) (v->now_s - t->at_s) / 86400;
     most = prd_min(most, PRD_TRACK_PER_DAY);
@@ -476,24 +479,31 @@ prd_track_errors_halve(prd_track_errors_t *t)
 }
 
 
+/* 64 votes that are not in q yet, or a 16th of them. */
+
 static inline void
 prd_track_errors_add(prd_track_errors_t *tables, unsigned state,
     unsigned cell, const prd_track_view_t *v)
 {
+    unsigned             votes, fresh;
     prd_track_errors_t  *t;
 
     t = &tables[state];
 
     t->cell[cell]++;
-    t->votes++;
-    t->fresh++;
+    votes = ++t->votes;
+    fresh = ++t->fresh;
 
-    if (t->votes > TRACK_VOTES) {
+    if (16 * fresh < prd_min(votes, 16 * 64) && votes <= TRACK_VOTES) {
+        return;
+    }
+
+    if (votes > TRACK_VOTES) {
         prd_track_errors_halve(t);
     }
 
     if (t->votes >= TRACK_FIRST
-        && (t->fresh >= 64 || 16 * t->fresh >= t->votes))
+        && 16u * t->fresh >= prd_min(t->votes, 16u * 64))
     {
         prd_track_errors_publish(t, prd_track_errors(tables, state), v);
     }
