@@ -47,6 +47,8 @@
 #define TRACK_NOTHING    65535
 #define TRACK_SORTED     24         /* values of which there are quantiles: */
                                     /* last bins, differences to a period */
+#define TRACK_EIGHT      8          /* for all locations */
+#define TRACK_EDGE       ((127 - 5) << 2)
 #define TRACK_ROOM       64         /* for all experts' quantiles */
 
 /* PRD_EXPERTS steps of prd_track_dice() at once, modulo 256 */
@@ -65,6 +67,7 @@ typedef int32_t  prd_quad_bits_t __attribute__((vector_size(16)));
 
 _Static_assert(PRD_QUANTILES == 4 && TRACK_SORTED == 24
                && PRD_QUANTILES * PRD_EXPERTS <= TRACK_ROOM
+               && PRD_EXPERT_LOCATIONS <= TRACK_EIGHT && PRD_TRACK_LEVELS == 9
                && PRD_TRACK_RING % 4 == 0, "vectors");
 
 _Static_assert(PRD_EXPERTS == 13, "TRACK_DICE_TIMES is 5 to the 13th");
@@ -72,7 +75,7 @@ _Static_assert(PRD_EXPERTS == 13, "TRACK_DICE_TIMES is 5 to the 13th");
 /* What a forecast is made of, as of its origin. */
 
 typedef struct {
-    float     at[PRD_EXPERT_LOCATIONS];
+    float     at[TRACK_EIGHT];
     float     unit;
     unsigned  state;                       /* of widths and losses */
     unsigned  coarse;                      /* class of the idle time */
@@ -91,7 +94,8 @@ typedef struct {
 
 typedef struct {
     float     q[PRD_EXPERTS][PRD_QUANTILES];
-    uint8_t   state[PRD_EXPERT_LOCATIONS]; /* of the tables of errors */
+    float     spread[TRACK_EIGHT];         /* errors in requests */
+    int32_t   state[TRACK_EIGHT];          /* of the tables of errors */
     uint8_t   said[PRD_EXPERTS];
     float     own[TRACK_ROOM];             /* losses, by expert */
     float     weight[PRD_EXPERTS][PRD_QUANTILES];
@@ -220,6 +224,19 @@ prd_quad_max(prd_quad_t a, prd_quad_t b)
 }
 
 
+/* by * sqrt(v) */
+
+static inline void
+prd_quad_root(float root[4], prd_quad_t v, float by)
+{
+    unsigned  i;
+
+    for (i = 0; i < 4; i++) {
+        root[i] = by * sqrtf(v[i]);
+    }
+}
+
+
 /* e^x by a polynomial, within 3e-3: weights and widths need no more. */
 
 static inline float
@@ -293,27 +310,15 @@ prd_track_state_idle(unsigned state)
 }
 
 
-/* Tables of errors.  Cells are quarters of octaves of |z|, by its bits. */
+/*
+ * Tables of errors.  Cells are quarters of octaves of |z|, by its bits.  Where
+ * cell k above 0 ends; that of 0 ends there, too.
+ */
 
-static unsigned
-prd_track_cell(float z)
-{
-    int32_t  k;
-
-    k = (int32_t) (prd_track_bits(fabsf(z)) >> 21) - ((127 - 5) << 2) + 1;
-    k = prd_max(k, 0);
-    k = prd_min(k, PRD_TRACK_SIDE);
-
-    return (unsigned) (z < 0 ? PRD_TRACK_SIDE - k : PRD_TRACK_SIDE + k);
-}
-
-
-/* Where cell k above 0 ends; that of 0 ends there, too. */
-
-static float
+static inline float
 prd_track_edge(int32_t k)
 {
-    return prd_track_float((uint32_t) (k + ((127 - 5) << 2)) << 21);
+    return prd_track_float((uint32_t) (k + TRACK_EDGE) << 21);
 }
 
 
@@ -775,7 +780,9 @@ prd_track_view_now(const prd_track_t *t, const prd_tracks_t *p,
     v->at[PRD_EXPERT_HOUR] = b->mean * share;
     v->at[PRD_EXPERT_HOUR_LEVEL] = b->level_hour * share;
 
-    for (i = 0; i < PRD_EXPERT_LOCATIONS; i++) {
+    v->at[PRD_EXPERT_LOCATIONS] = 0;
+
+    for (i = 0; i < TRACK_EIGHT; i++) {
         v->at[i] = prd_min(v->at[i], PRD_TRACK_Y_MAX);
     }
 
@@ -816,22 +823,38 @@ static void
 prd_track_make_pooled(const prd_track_horizon_t *h, const prd_track_view_t *v,
     prd_track_made_t *m)
 {
-    float                      at;
-    unsigned                   e;
-    prd_quad_t                 d, z, q;
+    float                      d;
+    unsigned                   e, i;
+    prd_quad_t                 at, z, q;
+    prd_quad_bits_t            level, state;
     const prd_track_errors_t  *t;
 
     const prd_quad_t           none = { 0, 0, 0, 0 };
 
+    for (i = 0; i < 2; i++) {
+        at = prd_quad(&v->at[4 * i]);
+        prd_quad_root(&m->spread[4 * i], at + 1, v->unit);
+
+        /* prd_track_state() of four */
+
+        level = ((prd_quad_bits_t) prd_quad_min(1 + 4 * at,
+                                  prd_quad_all(1 << (PRD_TRACK_LEVELS - 1)))
+                 >> 23) - 127;
+        state = v->young ? PRD_TRACK_YOUNG + (level * 11 >> 5)
+                                             * PRD_TRACK_IDLES
+                         : level * PRD_TRACK_IDLES;
+        state += (int32_t) v->coarse;
+        memcpy(&m->state[4 * i], &state, sizeof(state));
+    }
+
     for (e = 0; e < PRD_EXPERT_LOCATIONS; e++) {
-        at = v->at[e];
-        d = v->unit * sqrtf(at + 1) + none;
-        m->state[e] = (uint8_t) prd_track_state(at, v->coarse, v->young);
-        t = prd_track_errors(h->errors[e], m->state[e]);
+        t = prd_track_errors(h->errors[e], (unsigned) m->state[e]);
+        at = prd_quad_all(v->at[e]);
+        d = m->spread[e];
 
         z = prd_quad(t->q);
-        q = prd_quad_pick(z < 0, at * (1 + z), at + d * z);
-        q = prd_quad_pick(q > 0, q, none);
+        q = at + (prd_quad_max(z, none) * d + prd_quad_min(z, none) * at);
+        q = prd_quad_max(q, none);
         memcpy(m->q[e], &q, sizeof(q));
     }
 }
@@ -1195,14 +1218,18 @@ prd_track_score_own(prd_track_bins_t *b, unsigned far,
 
     const prd_quad_t  none = { 0, 0, 0, 0 };
 
-    for (e = 0; e < PRD_EXPERTS; e++) {
+    best = none + INFINITY;
+
+    for (e = 0; e < PRD_EXPERT_EXTRA; e++) {
         l[e] = prd_quad(&m->own[e * PRD_QUANTILES]) * TRACK_FADE
                + loss[e] * TRACK_OWN;
+        best = prd_quad_min(best, l[e]);
     }
 
-    best = l[0];
+    for ( /* void */ ; e < PRD_EXPERTS; e++) {
+        l[e] = prd_quad(&m->own[e * PRD_QUANTILES]) * TRACK_FADE
+               + loss[e] * TRACK_OWN;
 
-    for (e = 1; e < PRD_EXPERTS; e++) {
         if (m->said[e]) {
             best = prd_quad_min(best, l[e]);
         }
@@ -1219,8 +1246,7 @@ prd_track_score_own(prd_track_bins_t *b, unsigned far,
 
     for (e = 0; e < PRD_EXPERTS; e++) {
         dice = (dice * 5 + 113) & 255;
-        v = l[e] - best;
-        v = prd_quad_pick(v > 0, v, none)
+        v = prd_quad_max(l[e] - best, none)
             + (__builtin_convertvector(dice, prd_quad_t) + 0.5f) / 256;
         whole = __builtin_convertvector(prd_quad_min(v, none + 255),
                                         prd_quad_bits_t);
@@ -1238,22 +1264,50 @@ prd_track_score_own(prd_track_bins_t *b, unsigned far,
 }
 
 
-static void
-prd_track_score_pooled(prd_track_state_t *s, float error,
-    const prd_quad_t loss[PRD_EXPERTS])
+static float
+prd_track_score_vote(prd_track_state_t *s, float error)
 {
-    float       a;
-    unsigned    e;
-    prd_quad_t  m;
+    float  a;
 
     s->votes = prd_min(s->votes + 1, 500.0f);
     a = 1 / s->votes;
     s->error += a * (error - s->error);
 
+    return a;
+}
+
+
+/* In the state, in its idle time and in all. */
+
+static void
+prd_track_score_pooled(prd_track_state_t *states, unsigned state,
+    unsigned idle, float error, const prd_quad_t loss[PRD_EXPERTS])
+{
+    float               a, b, c;
+    unsigned            e;
+    prd_quad_t          l;
+    prd_track_state_t  *s, *i, *all;
+
+    s = &states[state];
+    i = &states[idle];
+    all = &states[PRD_TRACK_ALL];
+
+    a = prd_track_score_vote(s, error);
+    b = prd_track_score_vote(i, error);
+    c = prd_track_score_vote(all, error);
+
     for (e = 0; e < PRD_EXPERTS; e++) {
-        m = prd_quad(s->loss[e]);
-        m += a * (loss[e] - m);
-        memcpy(s->loss[e], &m, sizeof(m));
+        l = prd_quad(s->loss[e]);
+        l += a * (loss[e] - l);
+        memcpy(s->loss[e], &l, sizeof(l));
+
+        l = prd_quad(i->loss[e]);
+        l += b * (loss[e] - l);
+        memcpy(i->loss[e], &l, sizeof(l));
+
+        l = prd_quad(all->loss[e]);
+        l += c * (loss[e] - l);
+        memcpy(all->loss[e], &l, sizeof(l));
     }
 }
 
@@ -1340,6 +1394,48 @@ prd_track_score_widths(prd_track_bins_t *b, prd_track_horizon_t *h,
 }
 
 
+/*
+ * Errors of the locations are counted: in the tables of their state, of the
+ * client's idle time and of all.
+ */
+
+static void
+prd_track_score_errors(prd_track_horizon_t *h, const prd_track_view_t *v,
+    const prd_track_made_t *m, float y)
+{
+    unsigned             e, i, c, idle;
+    prd_quad_t           at, d, z;
+    prd_quad_bits_t      cell[2], below;
+    prd_track_errors_t  *t;
+
+    for (i = 0; i < 2; i++) {
+        at = prd_quad(&v->at[4 * i]);
+        d = y - at;
+        below = d < 0;
+        z = d / prd_quad_pick(below, at, prd_quad(&m->spread[4 * i]));
+
+        /* within cells 1 .. SIDE from 0; its bits begin with the cell's */
+
+        z = (prd_quad_t) ((prd_quad_bits_t) z & INT32_MAX);
+        z = prd_quad_max(z, prd_quad_all(prd_track_edge(-1)));
+        z = prd_quad_min(z, prd_quad_all(prd_track_edge(PRD_TRACK_SIDE - 1)));
+        cell[i] = ((prd_quad_bits_t) z >> 21) - (TRACK_EDGE - 1);
+        cell[i] = ((cell[i] ^ below) - below) + PRD_TRACK_SIDE;
+    }
+
+    idle = PRD_TRACK_IDLE + v->coarse;
+
+    for (e = 0; e < PRD_EXPERT_LOCATIONS; e++) {
+        t = h->errors[e];
+        c = (unsigned) cell[e / 4][e % 4];
+
+        prd_track_errors_add(t, (unsigned) m->state[e], c, v);
+        prd_track_errors_add(t, idle, c, v);
+        prd_track_errors_add(t, PRD_TRACK_ALL, c, v);
+    }
+}
+
+
 /* What came is compared with what had been forecast. */
 
 static void
@@ -1347,9 +1443,9 @@ prd_track_score(prd_track_bins_t *b, prd_track_horizon_t *h,
     unsigned horizon, const prd_track_view_t *v, const prd_track_made_t *m,
     float y, int vote)
 {
-    float       k, d, z, error, unit;
-    unsigned    e, c, n, idle;
-    prd_quad_t  loss[PRD_EXPERTS], off, mean;
+    float       error, unit;
+    unsigned    e, n;
+    prd_quad_t  loss[PRD_EXPERTS], off, mean, up, down;
 
     static const float  share[PRD_QUANTILES] = {
         /* a quarter of 1 / (1 - level + 0.05) */
@@ -1357,7 +1453,6 @@ prd_track_score(prd_track_bins_t *b, prd_track_horizon_t *h,
     };
 
     const prd_quad_t  level = prd_quad(prd_track_levels);
-    const prd_quad_t  part = prd_quad(share);
     const prd_quad_t  none = { 0, 0, 0, 0 };
     const prd_quad_t  most = none + TRACK_LOSS_MAX;
 
@@ -1368,11 +1463,26 @@ prd_track_score(prd_track_bins_t *b, prd_track_horizon_t *h,
     error = fabsf(y - m->out[0]) / b->scale;
     error = prd_min(error, TRACK_ERROR_MAX);
 
-    for (e = 0; e < PRD_EXPERTS; e++) {
+    up = level * prd_quad(share) / unit;
+    down = (level - 1) * prd_quad(share) / unit;
+    mean = none;
+    n = PRD_EXPERT_EXTRA;
+
+    for (e = 0; e < PRD_EXPERT_EXTRA; e++) {
         off = y - prd_quad(m->q[e]);
-        off = prd_quad_pick(off >= 0, level * off, (1 - level) * -off)
-              * part / unit;
-        loss[e] = m->said[e] ? prd_quad_min(off, most) : none;
+        loss[e] = prd_quad_min(prd_quad_max(up * off, down * off), most);
+        mean += loss[e];
+    }
+
+    for ( /* void */ ; e < PRD_EXPERTS; e++) {
+        loss[e] = none;
+
+        if (m->said[e]) {
+            off = y - prd_quad(m->q[e]);
+            loss[e] = prd_quad_min(prd_quad_max(up * off, down * off), most);
+            mean += loss[e];
+            n++;
+        }
     }
 
     prd_track_score_own(b, horizon > 0, m, loss);
@@ -1384,33 +1494,13 @@ prd_track_score(prd_track_bins_t *b, prd_track_horizon_t *h,
 
     /* who is silent is taken for one of the crowd */
 
-    for (e = 0, mean = none, n = 0; e < PRD_EXPERTS; e++) {
-        mean += loss[e];
-        n += m->said[e];
+    for (e = PRD_EXPERT_EXTRA; e < PRD_EXPERTS; e++) {
+        loss[e] = m->said[e] ? loss[e] : mean / (float) n;
     }
 
-    mean /= (float) n;
-
-    for (e = 0; e < PRD_EXPERTS; e++) {
-        loss[e] = m->said[e] ? loss[e] : mean;
-    }
-
-    idle = PRD_TRACK_IDLE + v->coarse;
-
-    prd_track_score_pooled(&h->state[v->state], error, loss);
-    prd_track_score_pooled(&h->state[idle], error, loss);
-    prd_track_score_pooled(&h->state[PRD_TRACK_ALL], error, loss);
-
-    for (e = 0; e < PRD_EXPERT_LOCATIONS; e++) {
-        d = y - v->at[e];
-        k = d < 0 ? v->at[e] : v->unit * sqrtf(v->at[e] + 1);
-        z = d / k;
-        c = prd_track_cell(z);
-
-        prd_track_errors_add(h->errors[e], m->state[e], c, v);
-        prd_track_errors_add(h->errors[e], idle, c, v);
-        prd_track_errors_add(h->errors[e], PRD_TRACK_ALL, c, v);
-    }
+    prd_track_score_pooled(h->state, v->state, PRD_TRACK_IDLE + v->coarse,
+                           error, loss);
+    prd_track_score_errors(h, v, m, y);
 
     (void) prd_score_add(&h->score, y, m->out, m->q[PRD_EXPERT_STEPS]);
 }
@@ -1459,6 +1549,7 @@ prd_track_wait_view(const prd_track_bins_t *b, const prd_track_wait_t *w,
         v->at[i] = prd_track_unpack(w->at[i - 1]);
     }
 
+    v->at[PRD_EXPERT_LOCATIONS] = 0;
     v->unit = prd_track_unpack(w->unit);
     v->state = w->state;
     v->coarse = prd_track_state_idle(w->state);
