@@ -44,6 +44,8 @@
 #define TRACK_LAGS       32
 #define TRACK_SCALE_MIN  0.05f
 #define TRACK_BASE       (110 << 10)
+#define TRACK_CODE       0x1p110f
+#define TRACK_CODE_MAX   0x1.ff8p46f /* that 16 bits hold */
 #define TRACK_NOTHING    65535
 #define TRACK_SORTED     24         /* values of which there are quantiles: */
                                     /* last bins, differences to a period */
@@ -98,7 +100,8 @@ typedef struct {
     int32_t   state[TRACK_EIGHT];          /* of the tables of errors */
     uint8_t   said[PRD_EXPERTS];
     float     own[TRACK_ROOM];             /* losses, by expert */
-    float     weight[PRD_EXPERTS][PRD_QUANTILES];
+    prd_quad_t  weight[PRD_EXPERTS];       /* shares of ... */
+    prd_quad_t  sum;
     float     mix[PRD_QUANTILES];          /* before the widths */
     float     out[PRD_QUANTILES];
 } prd_track_made_t;
@@ -159,10 +162,12 @@ prd_track_pack(float v)
 }
 
 
+/* Without a branch: the exponent of a code of 0 is that of no number. */
+
 static inline float
 prd_track_unpack(uint16_t code)
 {
-    return code ? prd_track_float(((uint32_t) code + TRACK_BASE) << 13) : 0;
+    return prd_track_float((uint32_t) code << 13) * TRACK_CODE;
 }
 
 
@@ -239,20 +244,19 @@ prd_quad_root(float root[4], prd_quad_t v, float by)
 
 /* e^x by a polynomial, within 3e-3: weights and widths need no more. */
 
-static inline float
-prd_track_exp(float x)
+static inline prd_quad_t
+prd_quad_exp(prd_quad_t x)
 {
-    float    f;
-    int32_t  i;
+    prd_quad_t       f, part;
+    prd_quad_bits_t  i, two;
 
     x *= 1.44269504f;
-    x = prd_max(x, -120.0f);
-    x = prd_min(x, 120.0f);
-    i = (int32_t) (x + 128.0f) - 128;
-    f = x - (float) i;
+    i = __builtin_convertvector(x + 128.0f, prd_quad_bits_t) - 128;
+    f = x - __builtin_convertvector(i, prd_quad_t);
+    two = (i + 127) << 23;
+    memcpy(&part, &two, sizeof(part));
 
-    return (1 + f * (0.6565f + f * 0.3435f))
-           * prd_track_float((uint32_t) (i + 127) << 23);
+    return (1 + f * (0.6565f + f * 0.3435f)) * part;
 }
 
 
@@ -675,14 +679,15 @@ static unsigned
 prd_track_hour(const prd_tracks_t *p, unsigned class, uint32_t bin,
     unsigned *weekend)
 {
-    int64_t  s, day;
+    int64_t   s;
+    uint64_t  hour, day;
 
     s = (int64_t) bin * p->bin_s[class] + p->offset_s;
-    s = prd_max(s, 0);
-    day = s / 86400;
-    *weekend = ((day + 4) % 7 + 6) % 7 >= 5;     /* day 0 was a Thursday */
+    hour = (uint64_t) prd_max(s, 0) / 3600;
+    day = hour / 24;
+    *weekend = (day + 3) % 7 >= 5;               /* day 0 was a Thursday */
 
-    return (unsigned) (s / 3600 % 24);
+    return (unsigned) (hour % 24);
 }
 
 
@@ -748,18 +753,18 @@ prd_track_view_past(const prd_track_bins_t *b, unsigned back,
                        + PRD_TRACK_RING];
 
     for (i = 0; i < PRD_TRACK_RING; i++) {
-        v->ring[i] = prd_track_unpack(b->ring[i]);
+        v->ring[i] = v->ring[PRD_TRACK_RING + i] = prd_track_unpack(b->ring[i]);
     }
-
-    memcpy(&v->ring[PRD_TRACK_RING], v->ring, sizeof(v->ring) / 2);
 }
 
 
+/* What it knows of now; `share` is that of the hour of the horizon's bin. */
+
 static void
-prd_track_view_now(const prd_track_t *t, const prd_tracks_t *p,
-    unsigned class, unsigned horizon, prd_track_view_t *v)
+prd_track_view_now(const prd_track_t *t, unsigned class, unsigned horizon,
+    float share, prd_track_view_t *v)
 {
-    float                    share, damp;
+    float                    damp;
     unsigned                 i;
     const prd_track_bins_t  *b;
 
@@ -768,8 +773,6 @@ prd_track_view_now(const prd_track_t *t, const prd_tracks_t *p,
     };
 
     b = &t->bins[class];
-    share = prd_track_share(t, p, class,
-                            b->bin + prd_track_aheads[horizon]);
     damp = b->holt + trend[horizon] * b->trend;
 
     v->at[PRD_EXPERT_LAST] = b->last;
@@ -888,10 +891,10 @@ prd_track_make_day(const prd_track_bins_t *b, const prd_track_view_t *v,
     }
 
     for (d = v->day; d >= 12 && d < PRD_TRACK_RING + 12; d += v->day) {
-        for (j = 0; j < 3; j++) {
-            back = (int32_t) (d + j) - (int32_t) v->ahead - 1;
+        back = (int32_t) d - (int32_t) v->ahead - 1;
 
-            if (back >= 0 && back < (int32_t) v->n) {
+        for (j = 0; j < 3 && back < (int32_t) v->n; j++, back++) {
+            if (back >= 0) {
                 values[TRACK_SORTED - ++n] = v->past[-back];
             }
         }
@@ -1005,26 +1008,14 @@ prd_track_make_extra(prd_track_made_t *m, unsigned i,
 }
 
 
-/*
- * e^-x of x >= 0 as prd_track_exp() has it, and 0 where an expert has lost so
- * much that it has no say.
- */
+/* The weight of who has lost so much more than the best one; 0 where that is
+ * so much that an expert has no say. */
 
 static inline prd_quad_t
 prd_track_decay(prd_quad_t x)
 {
-    prd_quad_t       t, f, part;
-    prd_quad_bits_t  i, two;
-
-    t = -TRACK_ETA * x * 1.44269504f;
-    i = __builtin_convertvector(t + 128.0f, prd_quad_bits_t) - 128;
-    f = t - __builtin_convertvector(i, prd_quad_t);
-    two = (i + 127) << 23;
-    memcpy(&part, &two, sizeof(part));
-
-    return prd_quad_pick(x < TRACK_HOPELESS,
-                         (1 + f * (0.6565f + f * 0.3435f)) * part,
-                         (prd_quad_t) { 0, 0, 0, 0 });
+    return (prd_quad_t) ((x < TRACK_HOPELESS)
+                         & (prd_quad_bits_t) prd_quad_exp(-TRACK_ETA * x));
 }
 
 
@@ -1053,47 +1044,59 @@ prd_track_make_weights(const prd_track_bins_t *b, const prd_track_state_t *s,
     unsigned far, prd_track_made_t *m)
 {
     float         near[TRACK_ROOM];
-    unsigned      e;
-    prd_quad_t    l[PRD_EXPERTS], best, sum, mix, w;
+    unsigned      e, i;
+    prd_quad_t    l[PRD_EXPERTS], best, sum, mix;
+    const float  *own;
 
     prd_track_losses(b->loss[far], m->own);
-
-    for (e = 0; e < PRD_EXPERTS; e++) {
-        l[e] = prd_quad(&m->own[e * PRD_QUANTILES]) / TRACK_OWN
-               + TRACK_POOLED * prd_quad(s->loss[e]);
-    }
+    own = m->own;
 
     if (far) {
         prd_track_losses(b->loss[0], near);
 
-        for (e = 0; e < PRD_EXPERTS; e++) {
-            l[e] += TRACK_NEAR * prd_quad(&near[e * PRD_QUANTILES])
-                    / TRACK_OWN;
+        for (i = 0; i < TRACK_ROOM; i++) {
+            near[i] = m->own[i] + TRACK_NEAR * near[i];
         }
+
+        own = near;
     }
 
-    best = l[0];
+    best = prd_quad_all(INFINITY);
 
-    for (e = 1; e < PRD_EXPERTS; e++) {
+    for (e = 0; e < PRD_EXPERT_EXTRA; e++) {
+        l[e] = prd_quad(&own[e * PRD_QUANTILES]) / TRACK_OWN
+               + TRACK_POOLED * prd_quad(s->loss[e]);
+        best = prd_quad_min(best, l[e]);
+    }
+
+    for ( /* void */ ; e < PRD_EXPERTS; e++) {
         if (m->said[e]) {
+            l[e] = prd_quad(&own[e * PRD_QUANTILES]) / TRACK_OWN
+                   + TRACK_POOLED * prd_quad(s->loss[e]);
             best = prd_quad_min(best, l[e]);
         }
     }
 
     sum = mix = (prd_quad_t) { 0, 0, 0, 0 };
 
-    for (e = 0; e < PRD_EXPERTS; e++) {
-        l[e] = m->said[e] ? prd_track_decay(l[e] - best)
-                          : (prd_quad_t) { 0, 0, 0, 0 };
-        sum += l[e];
+    for (e = 0; e < PRD_EXPERT_EXTRA; e++) {
+        m->weight[e] = prd_track_decay(l[e] - best);
+        sum += m->weight[e];
+        mix += m->weight[e] * prd_quad(m->q[e]);
     }
 
-    for (e = 0; e < PRD_EXPERTS; e++) {
-        w = l[e] / sum;
-        mix += w * prd_quad(m->q[e]);
-        memcpy(m->weight[e], &w, sizeof(w));
+    for ( /* void */ ; e < PRD_EXPERTS; e++) {
+        m->weight[e] = (prd_quad_t) { 0, 0, 0, 0 };
+
+        if (m->said[e]) {
+            m->weight[e] = prd_track_decay(l[e] - best);
+            sum += m->weight[e];
+            mix += m->weight[e] * prd_quad(m->q[e]);
+        }
     }
 
+    m->sum = sum;
+    mix /= sum;
     memcpy(m->mix, &mix, sizeof(mix));
 }
 
@@ -1103,7 +1106,7 @@ prd_track_make_weights(const prd_track_bins_t *b, const prd_track_state_t *s,
 static void
 prd_track_make_begin(prd_track_made_t *m)
 {
-    memset(m->q, 0, sizeof(m->q));
+    memset(m->q[PRD_EXPERT_EXTRA], 0, PRD_TRACK_EXTRAS * sizeof(m->q[0]));
     memset(m->said, 0, sizeof(m->said));
     memset(m->said, 1, PRD_EXPERT_EXTRA);
 }
@@ -1153,8 +1156,11 @@ prd_track_make(const prd_track_bins_t *b, const prd_tracks_t *p,
     const prd_track_horizon_t *h, unsigned horizon, const prd_track_view_t *v,
     prd_track_made_t *m)
 {
-    float     d, w, q;
-    unsigned  i;
+    float        d;
+    unsigned     i;
+    prd_quad_t   w, q, whole;
+    const float  *all, *some;
+    const int8_t *own;
 
     prd_track_make_pooled(h, v, m);
     prd_track_make_own(b, horizon, v, m);
@@ -1162,32 +1168,39 @@ prd_track_make(const prd_track_bins_t *b, const prd_tracks_t *p,
     prd_track_make_weights(b, prd_track_weights(h->state, v->state),
                            horizon > 0, m);
 
+    some = h->state[v->state].width;
+    all = h->state[PRD_TRACK_ALL].width;
+    own = b->shift[horizon];
+
+    w = (prd_quad_t) { 0, some[0] + all[0], some[1] + all[1],
+                       some[2] + all[2] };
+    w += (prd_quad_t) { 0, own[0], own[1], own[2] } / TRACK_SHIFT_ONE;
+    w = prd_quad_max(w, prd_quad_all(-80));
+    w = prd_quad_min(w, prd_quad_all(80));
+
     /* a mean error beside it, or where it is 0 there is nothing to widen */
 
     d = v->unit * sqrtf(m->mix[0] + 1);
-    m->out[0] = m->mix[0];
+    q = prd_quad_max(prd_quad(m->mix) - m->mix[0], prd_quad_all(0)) + d;
+    q = m->mix[0] + q * prd_quad_exp(w) - d;
+
+    i = PRD_QUANTILES - 1;
+    q[0] = m->mix[0];
+    q[i] = prd_min(q[i], prd_track_reach(b, horizon, v, m));
 
     for (i = 1; i < PRD_QUANTILES; i++) {
-        w = h->state[v->state].width[i - 1]
-            + h->state[PRD_TRACK_ALL].width[i - 1]
-            + (float) b->shift[horizon][i - 1] / TRACK_SHIFT_ONE;
-        q = prd_max(m->mix[i] - m->mix[0], 0) + d;
-        q = m->mix[0] + q * prd_track_exp(w) - d;
-
-        if (i == PRD_QUANTILES - 1) {
-            q = prd_min(q, prd_track_reach(b, horizon, v, m));
-        }
-
-        m->out[i] = prd_max(q, m->out[i - 1]);
+        q[i] = prd_max(q[i], q[i - 1]);
     }
 
-    for (i = 0; i < PRD_QUANTILES; i++) {
-        if (p->whole && m->out[i] < TRACK_WHOLE) {
-            m->out[i] = floorf(m->out[i] + 0.5f);
-        }
-
-        m->out[i] = prd_min(m->out[i], PRD_TRACK_Y_MAX);
+    if (p->whole) {
+        whole = prd_quad_min(q, prd_quad_all(TRACK_WHOLE)) + 0.5f;
+        whole = __builtin_convertvector(__builtin_convertvector(whole,
+                                            prd_quad_bits_t), prd_quad_t);
+        q = prd_quad_pick(q < TRACK_WHOLE, whole, q);
     }
+
+    q = prd_quad_min(q, prd_quad_all(PRD_TRACK_Y_MAX));
+    memcpy(m->out, &q, sizeof(m->out));
 }
 
 
@@ -1312,46 +1325,57 @@ prd_track_score_pooled(prd_track_state_t *states, unsigned state,
 }
 
 
+/* What widths of a state stay near comes after them. */
+
 static void
-prd_track_widen(prd_track_horizon_t *h, unsigned state, unsigned i, float by,
-    const prd_track_view_t *view)
+prd_track_anchor(prd_track_anchor_t *a, const prd_track_state_t *s,
+    const prd_track_view_t *v)
 {
-    float                v, most;
-    unsigned             k;
-    prd_track_state_t   *s;
-    prd_track_anchor_t  *a;
+    float     most;
+    unsigned  i;
 
-    s = &h->state[state];
-    a = &h->anchor[state];
-
-    v = s->width[i] + 520 / (20 + s->votes) * by;
-    v = prd_max(v, -1);
-    v = prd_min(v, 1);
-
-    if (!view->slow || a->at_s == 0) {
+    if (!v->slow || a->at_s == 0) {
         memcpy(a->width, s->width, sizeof(a->width));
-        a->at_s = view->now_s;
+        a->at_s = v->now_s;
 
-    } else if (view->now_s < a->at_s && a->at_s - view->now_s > 86400) {
-        a->at_s = view->now_s;
+    } else if (v->now_s < a->at_s && a->at_s - v->now_s > 86400) {
+        a->at_s = v->now_s;
 
-    } else if (view->now_s > a->at_s) {
-        most = PRD_TRACK_BAND * (float) (view->now_s - a->at_s) / 86400;
+    } else if (v->now_s > a->at_s) {
+        most = PRD_TRACK_BAND * (float) (v->now_s - a->at_s) / 86400;
         most = prd_min(most, PRD_TRACK_BAND);
-        a->at_s = view->now_s;
+        a->at_s = v->now_s;
 
-        for (k = 0; k < PRD_QUANTILES - 1; k++) {
-            a->width[k] += prd_max(prd_min(s->width[k] - a->width[k], most),
+        for (i = 0; i < PRD_QUANTILES - 1; i++) {
+            a->width[i] += prd_max(prd_min(s->width[i] - a->width[i], most),
                                    -most);
         }
     }
+}
 
-    if (view->slow) {
-        v = prd_max(v, a->width[i] - PRD_TRACK_BAND);
-        v = prd_min(v, a->width[i] + PRD_TRACK_BAND);
+
+static inline float
+prd_track_widen(float width, float by, float anchor, unsigned slow)
+{
+    width += by;
+    width = prd_max(width, -1);
+    width = prd_min(width, 1);
+
+    if (slow) {
+        width = prd_max(width, anchor - PRD_TRACK_BAND);
+        width = prd_min(width, anchor + PRD_TRACK_BAND);
     }
 
-    s->width[i] = v;
+    return width;
+}
+
+
+/* floorf() of what is not below -256, nor large. */
+
+static inline int32_t
+prd_track_floor(float v)
+{
+    return (int32_t) (v + 256) - 256;
 }
 
 
@@ -1360,37 +1384,54 @@ prd_track_score_widths(prd_track_bins_t *b, prd_track_horizon_t *h,
     const prd_track_view_t *view, unsigned horizon, const float *out, float y,
     int vote)
 {
-    float     g, v;
-    uint32_t  random;
-    unsigned  i;
+    float                g[PRD_QUANTILES - 1], step;
+    int32_t              v;
+    uint32_t             random;
+    unsigned             i;
+    prd_track_state_t   *s, *all;
+    prd_track_anchor_t  *a;
 
     random = b->random;
+    step = (TRACK_SHIFT + 0.5f / ((float) b->age + 4)) * TRACK_SHIFT_ONE;
 
-    for (i = 1; i < PRD_QUANTILES; i++) {
-        g = prd_track_levels[i] - (y <= out[i]);
+    for (i = 0; i < PRD_QUANTILES - 1; i++) {
+        g[i] = prd_track_levels[i + 1] - (y <= out[i + 1]);
 
-        v = (float) b->shift[horizon][i - 1]
-            + (TRACK_SHIFT + 0.5f / ((float) b->age + 4)) * TRACK_SHIFT_ONE
-              * g;
-        v = floorf(v + prd_track_dice(&random));
-        v = prd_max(v, -TRACK_SHIFT_ONE);
-        b->shift[horizon][i - 1] = (int8_t) prd_min(v, TRACK_SHIFT_ONE);
-
-        if (vote) {
-            prd_track_widen(h, view->state, i - 1, TRACK_WIDTH * g, view);
-
-            if (i == PRD_QUANTILES - 1) {
-                prd_track_widen(h, PRD_TRACK_ALL, i - 1, TRACK_WIDTH_ALL * g,
-                                view);
-            }
-        }
+        v = prd_track_floor((float) b->shift[horizon][i] + step * g[i]
+                            + prd_track_dice(&random));
+        v = prd_max(v, -(int32_t) TRACK_SHIFT_ONE);
+        b->shift[horizon][i] = (int8_t) prd_min(v, (int32_t) TRACK_SHIFT_ONE);
     }
 
-    v = (float) b->covered[horizon]
-        + ((y <= out[2] ? 255.0f : 0) - (float) b->covered[horizon]) / 64;
-    v = floorf(v + prd_track_dice(&random));
-    b->covered[horizon] = (uint8_t) prd_min(v, 255.0f);
+    v = prd_track_floor((float) b->covered[horizon]
+                        + ((y <= out[2] ? 255.0f : 0)
+                           - (float) b->covered[horizon]) / 64
+                        + prd_track_dice(&random));
+    b->covered[horizon] = (uint8_t) prd_min(v, 255);
     b->random = (uint8_t) random;
+
+    if (!vote) {
+        return;
+    }
+
+    s = &h->state[view->state];
+    a = &h->anchor[view->state];
+    step = TRACK_WIDTH * 520 / (20 + s->votes);
+    prd_track_anchor(a, s, view);
+
+    for (i = 0; i < PRD_QUANTILES - 1; i++) {
+        s->width[i] = prd_track_widen(s->width[i], step * g[i], a->width[i],
+                                      view->slow);
+    }
+
+    all = &h->state[PRD_TRACK_ALL];
+    a = &h->anchor[PRD_TRACK_ALL];
+    prd_track_anchor(a, all, view);
+
+    i = PRD_QUANTILES - 2;
+    all->width[i] = prd_track_widen(all->width[i],
+                                    TRACK_WIDTH_ALL * 520 / (20 + all->votes)
+                                    * g[i], a->width[i], view->slow);
 }
 
 
@@ -1594,13 +1635,52 @@ prd_track_unlike(const prd_track_view_t *v, unsigned lag, unsigned n)
 }
 
 
-/* The lag whose bins are the most alike. */
+/* The lag whose bins are the most alike, where all lags have as many. */
+
+static unsigned
+prd_track_period_full(const prd_track_view_t *v)
+{
+    float         sum, best;
+    unsigned      lag, i, found;
+    prd_quad_t    now[TRACK_LAGS / 4], off, all;
+    const float  *was;
+
+    was = v->past - TRACK_LAGS + 1;
+    memcpy(now, was, sizeof(now));
+    found = 0;
+    best = INFINITY;
+
+    for (lag = 1; lag <= TRACK_LAGS; lag++) {
+        was--;
+        all = (prd_quad_t) { 0, 0, 0, 0 };
+
+#pragma GCC unroll 8
+        for (i = 0; i < TRACK_LAGS / 4; i++) {
+            off = prd_quad(&was[4 * i]) - now[i];
+            all += (prd_quad_t) ((prd_quad_bits_t) off & INT32_MAX);
+        }
+
+        sum = all[0] + all[1] + (all[2] + all[3]);
+
+        if (sum < best * 0.999999f) {
+            best = sum;
+            found = lag;
+        }
+    }
+
+    return found;
+}
+
 
 static unsigned
 prd_track_period(const prd_track_view_t *v)
 {
     float     sum, best;
     unsigned  lag, n, found;
+
+    if (v->n >= 2 * TRACK_LAGS) {
+        return prd_track_period_full(v);
+    }
 
     found = 0;
     best = INFINITY;
@@ -1653,7 +1733,7 @@ static void
 prd_track_remember(prd_track_bins_t *b, float y)
 {
     b->ring[b->head] = prd_track_pack(y);
-    b->head = (uint8_t) ((b->head + 1) % PRD_TRACK_RING);
+    b->head = (uint8_t) (b->head + 1u < PRD_TRACK_RING ? b->head + 1u : 0);
     b->filled = (uint8_t) prd_min(b->filled + 1, PRD_TRACK_RING);
     b->last = y;
 
@@ -1708,22 +1788,40 @@ prd_track_usual(prd_track_bins_t *b, float change)
  * must not stay for a day.
  */
 
-static inline uint16_t
-prd_track_follow(uint16_t code, float level, float y, float more)
+static inline void
+prd_track_follow(uint16_t code[PRD_QUANTILES - 1], float y, float more)
 {
-    float  v;
+    float            codes[4];
+    unsigned         i;
+    prd_quad_t       v;
+    prd_quad_bits_t  bits;
 
-    v = prd_track_unpack(code);
+    const prd_quad_t  up = { TRACK_STEP * 0.9f, TRACK_STEP * 0.95f,
+                             TRACK_STEP * 0.99f, 0 };
+    const prd_quad_t  down = { TRACK_STEP * (1 - 0.9f),
+                               TRACK_STEP * (1 - 0.95f),
+                               TRACK_STEP * (1 - 0.99f), 0 };
 
-    if (y > v) {
-        v += TRACK_STEP * level * (v + more);
-        v = prd_min(v, y);
+    codes[3] = 0;
 
-    } else {
-        v -= TRACK_STEP * (1 - level) * v;
+    for (i = 0; i < PRD_QUANTILES - 1; i++) {
+        codes[i] = prd_track_float((uint32_t) code[i] << 13);
     }
 
-    return prd_track_pack(v);
+    v = prd_quad(codes) * TRACK_CODE;
+    v = prd_quad_pick(y > v, prd_quad_min(v + up * (v + more),
+                                          prd_quad_all(y)),
+                      v - down * v);
+
+    /* prd_track_pack() of them */
+
+    v = prd_quad_min(v, prd_quad_all(TRACK_CODE_MAX));
+    bits = (((prd_quad_bits_t) v + 0x1000) >> 13) - TRACK_BASE;
+    bits &= v >= 1.0f / 65536;
+
+    for (i = 0; i < PRD_QUANTILES - 1; i++) {
+        code[i] = (uint16_t) bits[i];
+    }
 }
 
 
@@ -1732,9 +1830,8 @@ prd_track_follow(uint16_t code, float level, float y, float more)
 static void
 prd_track_steps_learn(prd_track_bins_t *b, float y)
 {
-    float      at, more;
-    unsigned   h, i, j;
-    uint16_t  *steps;
+    float     at, more;
+    unsigned  h, j;
 
     more = prd_track_usual(b, fabsf(y - b->last));
     more = prd_min(b->scale / 2, more);
@@ -1746,28 +1843,21 @@ prd_track_steps_learn(prd_track_bins_t *b, float y)
     for (h = 0; h < PRD_TRACK_HORIZONS && b->filled >= prd_track_aheads[h];
          h++)
     {
-        j = (b->head + PRD_TRACK_RING - prd_track_aheads[h]) % PRD_TRACK_RING;
+        j = b->head + PRD_TRACK_RING - prd_track_aheads[h];
+        j -= j >= PRD_TRACK_RING ? PRD_TRACK_RING : 0;
         at = prd_track_unpack(b->ring[j]);
-        steps = b->steps[h][at == 0];
-
-        for (i = 1; i < PRD_QUANTILES; i++) {
-            steps[i - 1] = prd_track_follow(steps[i - 1], prd_track_levels[i],
-                                            y - at, more);
-        }
+        prd_track_follow(b->steps[h][at == 0], y - at, more);
     }
 
-    for (i = 1; i < PRD_QUANTILES; i++) {
-        b->ever[i - 1] = prd_track_follow(b->ever[i - 1], prd_track_levels[i],
-                                          y, more);
-    }
+    prd_track_follow(b->ever, y, more);
 }
 
 
 static void
 prd_track_learn(prd_track_t *t, const prd_tracks_t *p, unsigned class,
-    float y)
+    float y, float share)
 {
-    float              a, e, n, was, chance, share;
+    float              a, e, n, was, chance;
     prd_track_bins_t  *b;
 
     b = &t->bins[class];
@@ -1798,7 +1888,6 @@ prd_track_learn(prd_track_t *t, const prd_tracks_t *p, unsigned class,
         b->size += 0.1f * (y - b->size);
     }
 
-    share = prd_track_share(t, p, class, b->bin);
     b->level_hour += 0.3f * (y / share - b->level_hour);
 
     n = prd_min(n + 1, 3 * 86400.0f / (float) p->bin_s[class]);
@@ -1865,10 +1954,10 @@ prd_track_skip(prd_track_t *t, const prd_tracks_t *p, unsigned class,
 /*
  * One bin of `every`, in no order that a client could have, too: a sample of
  * each fourth one would show nothing but the same of a client that comes each
- * fourth bin.
+ * fourth bin.  `every` is 3 or a power of two.
  */
 
-static int
+static inline int
 prd_track_chosen(const prd_track_bins_t *b, unsigned every, unsigned what)
 {
     uint32_t  x;
@@ -1878,7 +1967,7 @@ prd_track_chosen(const prd_track_bins_t *b, unsigned every, unsigned what)
     x *= 0x2c1b3c6du;
     x ^= x >> 12;
 
-    return x % every == 0;
+    return every == 3 ? x % 3 == 0 : (x & (every - 1)) == 0;
 }
 
 
@@ -1888,6 +1977,7 @@ static void
 prd_track_step(prd_track_t *t, prd_tracks_t *p, unsigned class, float y,
     int vote, const prd_track_extra_t *extra, unsigned extras)
 {
+    float                 share;
     unsigned              i, every, horizon;
     prd_track_made_t      m;
     prd_track_view_t      v;
@@ -1897,6 +1987,7 @@ prd_track_step(prd_track_t *t, prd_tracks_t *p, unsigned class, float y,
 
     b = &t->bins[class];
     h = p->horizon[class];
+    share = prd_track_share(t, p, class, b->bin + 1);
 
     v.day = 86400 / p->bin_s[class];
     v.period = b->period;
@@ -1926,7 +2017,10 @@ prd_track_step(prd_track_t *t, prd_tracks_t *p, unsigned class, float y,
         w = &b->wait[i];
 
         if (w->due == 0 && prd_track_chosen(b, prd_max(every, 2), i)) {
-            prd_track_view_now(t, p, class, horizon, &v);
+            prd_track_view_now(t, class, horizon,
+                               prd_track_share(t, p, class, b->bin
+                                               + prd_track_aheads[horizon]),
+                               &v);
             prd_track_wait_put(w, &v, extra, extras, horizon);
 
             /* this bin is the first of them */
@@ -1937,7 +2031,7 @@ prd_track_step(prd_track_t *t, prd_tracks_t *p, unsigned class, float y,
     if (prd_track_chosen(b, every, PRD_TRACK_WAIT)) {
         prd_track_make_begin(&m);
         v.ahead = 1;
-        prd_track_view_now(t, p, class, 0, &v);
+        prd_track_view_now(t, class, 0, share, &v);
         prd_track_view_past(b, 0, &v);
 
         for (i = 0; extra && i < extras; i++) {
@@ -1958,7 +2052,7 @@ prd_track_step(prd_track_t *t, prd_tracks_t *p, unsigned class, float y,
     b->bin++;
 
     prd_track_steps_learn(b, y);
-    prd_track_learn(t, p, class, y);
+    prd_track_learn(t, p, class, y, share);
 
     if (class == p->profile) {
         prd_track_share_learn(t, p, class, b->bin, y);
@@ -2065,7 +2159,9 @@ prd_track_make_now(const prd_track_t *t, const prd_tracks_t *p,
     v->period = b->period;
     v->ahead = prd_track_aheads[horizon];
 
-    prd_track_view_now(t, p, class, horizon, v);
+    prd_track_view_now(t, class, horizon,
+                       prd_track_share(t, p, class,
+                                       b->bin + prd_track_aheads[horizon]), v);
     prd_track_view_past(b, 0, v);
 
     extras = extra == NULL ? 0 : prd_min(extras, PRD_TRACK_EXTRAS);
@@ -2107,6 +2203,7 @@ prd_track_explain(const prd_track_t *t, const prd_tracks_t *p,
 {
     float             n;
     double            pooled;
+    unsigned          e;
     prd_rc_t          rc;
     prd_track_made_t  m;
     prd_track_view_t  v;
@@ -2121,8 +2218,9 @@ prd_track_explain(const prd_track_t *t, const prd_tracks_t *p,
         memcpy(q, m.q, sizeof(m.q));
     }
 
-    if (weight != NULL) {
-        memcpy(weight, m.weight, sizeof(m.weight));
+    for (e = 0; weight != NULL && e < PRD_EXPERTS; e++) {
+        m.weight[e] /= m.sum;
+        memcpy(weight[e], &m.weight[e], sizeof(weight[e]));
     }
 
     if (confidence != NULL) {
