@@ -408,11 +408,27 @@ ngx_http_predictive_create_ctx(ngx_http_request_t *r, ngx_uint_t nparts)
 
     ctx = cln->data;
 
-    ngx_memzero(ctx, sizeof(ngx_http_predictive_ctx_t));
+    /* each field: gcc makes "rep stos" of ngx_memzero(), 10 ns and more */
 
     ctx->cleanup = cln;
-    ctx->verdict = PRD_SKIPPED;
     ctx->parts = (ngx_http_predictive_part_t *) (ctx + 1);
+    ctx->nparts = 0;
+    ctx->shown = NULL;
+    ctx->shared = NULL;
+    ctx->verdict = PRD_SKIPPED;
+    ctx->delay = 0;
+    ctx->retry_after = 0;
+    ctx->headers = 0;
+    ctx->log_handler = NULL;
+    ctx->request = NULL;
+    ctx->waiting = 0;
+    ctx->queue.prev = NULL;
+    ctx->queue.next = NULL;
+    ctx->dry_run = 0;
+    ctx->refused = 0;
+    ctx->told = 0;
+    ctx->settled = 0;
+    ctx->waking = 0;
 
     return ctx;
 }
