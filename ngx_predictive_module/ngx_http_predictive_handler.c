@@ -32,6 +32,7 @@ static ngx_http_predictive_ctx_t *ngx_http_predictive_create_ctx(
     ngx_http_request_t *r, ngx_uint_t nparts);
 static void ngx_http_predictive_cleanup(void *data);
 static void ngx_http_predictive_decide(ngx_http_predictive_ctx_t *ctx);
+static void ngx_http_predictive_run_end(ngx_event_t *ev);
 static void ngx_http_predictive_conclude(ngx_http_predictive_ctx_t *ctx);
 static prd_answer_t *ngx_http_predictive_shared(ngx_http_request_t *r,
     ngx_http_predictive_part_t *part);
@@ -264,7 +265,9 @@ ngx_http_predictive_key(ngx_http_request_t *r,
 
     *tag = prd_tag(prd_hash(&zone->view.zone->secret, key.data, key.len));
 
-    prd_view_fetch(&zone->view, *tag);
+    if (*tag != zone->run.tag) {
+        prd_view_fetch(&zone->view, *tag);
+    }
 
     return NGX_OK;
 }
@@ -488,8 +491,16 @@ ngx_http_predictive_decide(ngx_http_predictive_ctx_t *ctx)
 
     if (ctx->nparts == 1) {
         zone = parts[0].limit->zone;
-        prd_decide(&zone->view, &zone->policy, &parts[0].ask,
-                   &parts[0].answer);
+        prd_run_decide(&zone->view, &zone->policy, &zone->run, &parts[0].ask,
+                       &parts[0].answer);
+
+        if (prd_run_open(&zone->run) && !zone->run_end.posted) {
+            zone->run_end.handler = ngx_http_predictive_run_end;
+            zone->run_end.data = zone;
+            zone->run_end.log = ngx_cycle->log;
+            ngx_post_event(&zone->run_end, &ngx_posted_events);
+        }
+
         return;
     }
 
@@ -497,6 +508,7 @@ ngx_http_predictive_decide(ngx_http_predictive_ctx_t *ctx)
 
     for (i = 0; i < ctx->nparts; i++) {
         zone = parts[i].limit->zone;
+        prd_run_end(&zone->view, &zone->policy, &zone->run);
         prd_judge(&zone->view, &zone->policy, &parts[i].ask, &parts[i].answer);
 
         refused |= (parts[i].answer.verdict == PRD_REJECTED);
@@ -526,6 +538,27 @@ ngx_http_predictive_decide(ngx_http_predictive_ctx_t *ctx)
 
         return;
     }
+}
+
+
+/*
+ * The worker has handled what was at hand, and nobody knows when it goes on.
+ * Events that were posted meanwhile are at hand, too: pipelined requests come
+ * one by one in this way.
+ */
+
+static void
+ngx_http_predictive_run_end(ngx_event_t *ev)
+{
+    ngx_http_predictive_zone_t *zone = ev->data;
+
+    if (!ngx_queue_empty(&ngx_posted_events) && zone->run_seen != zone->run.n) {
+        zone->run_seen = zone->run.n;
+        ngx_post_event(ev, &ngx_posted_events);
+        return;
+    }
+
+    prd_run_end(&zone->view, &zone->policy, &zone->run);
 }
 
 
