@@ -263,10 +263,25 @@ ngx_http_predictive_key(ngx_http_request_t *r,
         return NGX_DECLINED;
     }
 
+    /* the client of a run: no hash is needed to know it again */
+
+    if (key.len == zone->run_key_len
+        && ngx_memcmp(key.data, zone->run_key, key.len) == 0)
+    {
+        *tag = zone->run_tag;
+        return NGX_OK;
+    }
+
     *tag = prd_tag(prd_hash(&zone->view.zone->secret, key.data, key.len));
 
     if (*tag != zone->run.tag) {
+        zone->run_key_len = 0;
         prd_view_fetch(&zone->view, *tag);
+
+    } else if (zone->run.n && key.len <= sizeof(zone->run_key)) {
+        ngx_memcpy(zone->run_key, key.data, key.len);
+        zone->run_key_len = key.len;
+        zone->run_tag = *tag;
     }
 
     return NGX_OK;
@@ -558,6 +573,7 @@ ngx_http_predictive_run_end(ngx_event_t *ev)
         return;
     }
 
+    zone->run_key_len = 0;
     prd_run_end(&zone->view, &zone->policy, &zone->run);
 }
 
