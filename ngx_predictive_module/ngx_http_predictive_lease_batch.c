@@ -307,7 +307,7 @@ ngx_http_predictive_lease_expire(ngx_http_predictive_batch_t *batch,
         q = &batch->queries[i];
 
         if (q->waiting) {
-            ngx_http_predictive_lease_give_up(q, 1, wake);
+            ngx_http_predictive_lease_give_up(q, PRD_LEASE_LATE, wake);
         }
     }
 }
@@ -329,7 +329,8 @@ ngx_http_predictive_lease_answers(ngx_http_predictive_batch_t *batch,
     now_ms = (uint32_t) ngx_current_msec;
 
     sent = (answer->status == NGX_HTTP_PREDICTIVE_REPLY_OK
-            || answer->status == NGX_HTTP_PREDICTIVE_REPLY_LOST);
+            || answer->status == NGX_HTTP_PREDICTIVE_REPLY_LOST)
+           ? PRD_LEASE_LOST : PRD_LEASE_UNSENT;
     rc = PRD_EAGAIN;
 
     if (answer->status == NGX_HTTP_PREDICTIVE_REPLY_OK) {
@@ -398,7 +399,7 @@ ngx_http_predictive_lease_answer(ngx_http_predictive_query_t *q,
     }
 
     if (q->waiting && reply->status == PRD_LEASE_BAD) {
-        ngx_http_predictive_lease_give_up(q, 0, wake);
+        ngx_http_predictive_lease_give_up(q, PRD_LEASE_UNSENT, wake);
         return;
     }
 
@@ -456,7 +457,9 @@ ngx_http_predictive_lease_give_up(ngx_http_predictive_query_t *q,
                       ngx_http_predictive_store_away(zone),
                       (uint32_t) ngx_current_msec);
 
-    q->dropped = 1;
+    /* strict: its debt goes on with it */
+
+    q->dropped = (sent != PRD_LEASE_LATE || !q->request.strict);
 
     ngx_http_predictive_lease_answered(q, wake);
 }
