@@ -27,7 +27,8 @@
  * All run in a worker, without lock, allocation or system call.  Every word
  * is changed by CAS, relaxed; a worker that is killed between two of them
  * leaves the sums (prd_lease_check) wrong by what it had in hand: one
- * request, or one grant.
+ * request, or one grant; and with sync=strict, for some seconds, the estimate
+ * too high by the debt that it was reporting.
  */
 
 
@@ -183,8 +184,8 @@ typedef struct {
     uint32_t            watched;       /* private: until when */
     uint32_t            most, free, debt_most, quantum, backlog_most;
     double              drain, backlog_drain;
-    unsigned            strict:1;      /* sync=strict: nothing is kept; to */
-                                       /* be looked at in no time */
+    unsigned            strict:1;      /* sync=strict: nothing is kept; due */
+                                       /* at at_ms rather than at a tick */
 } prd_due_t;
 
 
