@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 
-# gateways.pl DIR-of-programs [-c] [-e local|pass|reject] [lease|strict
-#                             [seconds [rate [burst [gateways]]]]]
+# gateways.pl DIR-of-programs [-c] [-e local|pass|reject] [-l FROZEN:THAWED]
+#                             [lease|strict [seconds [rate [burst [gateways]]]]]
 #
 # How exact is one limit of several gateways over one Redis?  Four nginx of
 # two workers each; demand of eight times the limit, steady and bursty, keys
@@ -10,9 +10,11 @@
 #
 # -c: no two gateways agree on the time, by up to two hours (libfaketime).
 # -e: on_error, which decides what Redis does not answer within `wait` (2 ms).
+# -l: Redis is late: frozen for some milliseconds, and then not for some, again
+# and again.
 #
 # Targets: in no window of 1 to 60 s more than burst + rate x window + the
-# bound that the gateways state (strict: 0), at least 97 % used.
+# bound that the gateways state (strict with -e reject: 0), at least 97 % used.
 
 use strict;
 use warnings;
@@ -23,15 +25,16 @@ use Front qw(request);
 use File::Temp ();
 use Getopt::Std;
 use IO::Socket::INET;
+use POSIX ();
 use Time::HiRes qw(sleep);
 use Time::Piece ();
 
 my $bin = shift @ARGV;
 my %opt;
 
-getopts('ce:', \%opt) && $bin
-    or die "gateways.pl DIR [-c] [-e local|pass|reject] [lease|strict"
-           . " [seconds [rate [burst [gateways]]]]]\n";
+getopts('ce:l:', \%opt) && $bin && ($opt{l} // '1:1') =~ /^\d+:\d+$/
+    or die "gateways.pl DIR [-c] [-e local|pass|reject] [-l FROZEN:THAWED]"
+           . " [lease|strict [seconds [rate [burst [gateways]]]]]\n";
 
 my ($sync, $seconds, $rate, $burst, $gateways) = @ARGV;
 $sync ||= 'lease';
@@ -107,6 +110,13 @@ for (0 .. $#front) {
     print "gateway $_: clock $off s off\n" if $opt{c};
 }
 
+my $late = $opt{l} ? freeze(split /:/, $opt{l}) : 0;
+
+END {
+    if ($late) { local $?; kill 'KILL', $late; waitpid $late, 0 }
+    kill 'CONT', $redis if $redis;
+}
+
 for my $shape (qw(steady bursty)) {
     for my $skew (qw(uniform skewed)) {
         for my $keys (1, 20) {
@@ -136,4 +146,25 @@ for (0 .. $#front) {
         map { $_ // -1 } @books{qw(admitted debt returned)};
     print map { "  $_\n" } grep { /\[(?:alert|emerg|crit)\]|predictive store/ }
         split /\n/, $front[$_]->log;
+}
+
+
+# A child that does so until we are gone.
+
+sub freeze {
+    my ($frozen, $thawed) = @_;
+
+    my $parent = $$;
+    my $pid = fork // die "fork: $!\n";
+
+    return $pid if $pid;
+
+    while (getppid() == $parent) {
+        kill 'STOP', $redis;
+        sleep $frozen / 1000;
+        kill 'CONT', $redis;
+        sleep $thawed / 1000;
+    }
+
+    POSIX::_exit(0);
 }

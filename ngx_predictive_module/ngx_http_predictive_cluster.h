@@ -275,8 +275,6 @@ struct ngx_http_predictive_topology_s {
 
 /* links and calls */
 
-uint64_t ngx_http_predictive_clock_us(void);
-
 ngx_http_predictive_link_t *ngx_http_predictive_link_create(
     ngx_http_predictive_topology_t *topology, ngx_str_t *host,
     in_port_t port, ngx_http_predictive_server_t *server);

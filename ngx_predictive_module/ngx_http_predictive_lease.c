@@ -551,5 +551,6 @@ ngx_http_predictive_zone_overshoot(ngx_http_predictive_zone_t *zone)
     nodes = atomic_load_explicit(&z->nodes, memory_order_relaxed);
 
     return (double) ngx_max(nodes, 1)
-           * prd_lease_bound(&zone->view) / z->unit;
+           * prd_lease_bound(&zone->view,
+                             zone->params.sync == PRD_SYNC_STRICT) / z->unit;
 }

@@ -135,7 +135,7 @@ void ngx_http_predictive_lease_due(ngx_http_predictive_part_t *part);
 ngx_http_predictive_item_t *ngx_http_predictive_lease_item(
     ngx_http_predictive_lease_t *lease);
 
-/* The first look: at the next tick, or where a limit is exact, at once. */
+/* The first look: at the next tick, or where a limit is exact, at its time. */
 void ngx_http_predictive_lease_first(ngx_http_predictive_lease_t *lease,
     ngx_http_predictive_item_t *item);
 

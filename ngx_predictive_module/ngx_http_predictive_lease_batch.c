@@ -190,7 +190,9 @@ ngx_http_predictive_lease_send(ngx_http_predictive_batch_t *batch)
     u_char                       *p, *keys;
     uint64_t                      tag, tags[PRD_LEASE_KEYS];
     ngx_str_t                     argv[PRD_LEASE_KEYS + 2];
+    ngx_msec_t                    timeout;
     ngx_uint_t                    i, k, nkeys;
+    ngx_msec_int_t                held_up;
     prd_lease_request_t          *request;
     ngx_http_predictive_lease_t  *lease;
     ngx_http_predictive_store_t  *store;
@@ -238,12 +240,21 @@ ngx_http_predictive_lease_send(ngx_http_predictive_batch_t *batch)
     argv[nkeys + 1].data = packed;
     argv[nkeys + 1].len = batch->n * PRD_LEASE_REQUEST;
 
-    /* where nobody waits there is more time */
+    /*
+     * Where nobody waits there is more time.  Where somebody does, what this
+     * iteration has taken so far, or the machine from it, is not the store's:
+     * timers count from when it began.
+     */
+
+    timeout = store->timeout;
+
+    if (batch->waiting) {
+        held_up = ngx_http_predictive_clock_us() / 1000 - ngx_current_msec;
+        timeout = store->wait - batch->spent + ngx_max(held_up, 0);
+    }
 
     batch->call = ngx_http_predictive_redis_eval(store, &lease->script, nkeys,
-                              argv, nkeys + 2,
-                              batch->waiting ? store->wait - batch->spent
-                                             : store->timeout,
+                              argv, nkeys + 2, timeout,
                               ngx_http_predictive_lease_reply, batch);
 
     return batch->call ? NGX_OK : NGX_ERROR;
@@ -307,7 +318,7 @@ ngx_http_predictive_lease_expire(ngx_http_predictive_batch_t *batch,
         q = &batch->queries[i];
 
         if (q->waiting) {
-            ngx_http_predictive_lease_give_up(q, 1, wake);
+            ngx_http_predictive_lease_give_up(q, PRD_LEASE_LATE, wake);
         }
     }
 }
@@ -329,7 +340,8 @@ ngx_http_predictive_lease_answers(ngx_http_predictive_batch_t *batch,
     now_ms = (uint32_t) ngx_current_msec;
 
     sent = (answer->status == NGX_HTTP_PREDICTIVE_REPLY_OK
-            || answer->status == NGX_HTTP_PREDICTIVE_REPLY_LOST);
+            || answer->status == NGX_HTTP_PREDICTIVE_REPLY_LOST)
+           ? PRD_LEASE_LOST : PRD_LEASE_UNSENT;
     rc = PRD_EAGAIN;
 
     if (answer->status == NGX_HTTP_PREDICTIVE_REPLY_OK) {
@@ -398,7 +410,7 @@ ngx_http_predictive_lease_answer(ngx_http_predictive_query_t *q,
     }
 
     if (q->waiting && reply->status == PRD_LEASE_BAD) {
-        ngx_http_predictive_lease_give_up(q, 0, wake);
+        ngx_http_predictive_lease_give_up(q, PRD_LEASE_UNSENT, wake);
         return;
     }
 
@@ -456,7 +468,9 @@ ngx_http_predictive_lease_give_up(ngx_http_predictive_query_t *q,
                       ngx_http_predictive_store_away(zone),
                       (uint32_t) ngx_current_msec);
 
-    q->dropped = 1;
+    /* strict: its debt goes on with it */
+
+    q->dropped = (sent != PRD_LEASE_LATE || !q->request.strict);
 
     ngx_http_predictive_lease_answered(q, wake);
 }

@@ -113,7 +113,9 @@ void
 ngx_http_predictive_lease_first(ngx_http_predictive_lease_t *lease,
     ngx_http_predictive_item_t *item)
 {
-    if (item->due.strict) {
+    if (item->due.strict
+        && (int32_t) (item->due.at_ms - (uint32_t) ngx_current_msec) <= 0)
+    {
         ngx_http_predictive_lease_turn(lease, item, 0);
 
     } else {

@@ -75,7 +75,8 @@ static ngx_http_predictive_gauge_t  ngx_http_predictive_gauges[] = {
     { "nodes", "Hosts that share the zone's limits, as last known.",
       ngx_http_predictive_offset(nodes) },
     { "overshoot_bound", "Tokens of one client that all hosts together may "
-      "have leased: as much may be admitted above its limit.",
+      "have leased, or admitted before the store charged them: as much may be "
+      "admitted above its limit.",
       ngx_http_predictive_offset(overshoot) },
     { "actual_rps", "Admitted in the last closed bin, tokens per second.",
       ngx_http_predictive_offset(actual) },

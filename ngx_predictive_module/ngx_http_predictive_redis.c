@@ -179,7 +179,23 @@ ngx_http_predictive_redis_flush(ngx_http_predictive_store_t *store)
 u_char *
 ngx_http_predictive_command_bulk(u_char *p, const u_char *data, size_t len)
 {
-    p = ngx_sprintf(p, "$%uz" CRLF, len);
+    u_char  *digit, number[NGX_SIZE_T_LEN];
+    size_t   n;
+
+    /* one for each key: not ngx_sprintf(), which reads its format */
+
+    digit = number + sizeof(number);
+    n = len;
+
+    do {
+        *--digit = (u_char) ('0' + n % 10);
+        n /= 10;
+    } while (n);
+
+    *p++ = '$';
+    p = ngx_cpymem(p, digit, number + sizeof(number) - digit);
+    *p++ = CR;
+    *p++ = LF;
 
     if (len) {
         p = ngx_cpymem(p, data, len);

@@ -186,6 +186,9 @@ void ngx_http_predictive_redis_flush(ngx_http_predictive_store_t *store);
 /* The hash slot, 0..16383, of a key of a Redis cluster. */
 ngx_uint_t ngx_http_predictive_redis_slot(const u_char *key, size_t len);
 
+/* Now, of the clock that ngx_current_msec has its milliseconds from. */
+uint64_t ngx_http_predictive_clock_us(void);
+
 
 /* _store.c */
 

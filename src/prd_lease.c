@@ -330,6 +330,36 @@ prd_lease_pass(prd_view_t *view, const prd_ask_t *ask, prd_answer_t *answer,
 }
 
 
+/*
+ * What this node has let through without the store, and the store has not
+ * charged yet.  What is borrowed is not on top of anything.
+ */
+
+static void
+prd_lease_note(prd_view_t *view, const prd_policy_t *policy,
+    const prd_ask_t *ask, const prd_answer_t *answer, unsigned key,
+    prd_verdict_e verdict)
+{
+    uint64_t      sum;
+    prd_lease_t  *l;
+
+    if (!(answer->away & key) || answer->paid[key - 1] != PRD_PAID_DEBT
+        || verdict == PRD_BORROWED)
+    {
+        return;
+    }
+
+    l = &view->leases[prd_lease_slot(answer, key)];
+    sum = prd_word_level(prd_lease_load(&l->debt));
+
+    if (policy->params.sync == PRD_SYNC_STRICT) {
+        sum += prd_lease_flying(l, ask->now_ms);
+    }
+
+    prd_lease_note_owed(view, sum);
+}
+
+
 static inline unsigned
 prd_lease_passes(const prd_answer_t *answer, unsigned key)
 {
@@ -351,6 +381,8 @@ prd_lease_charge_parent(prd_view_t *view, const prd_policy_t *policy,
 
     if (prd_lease_passes(answer, PRD_LEASE_PARENT)) {
         prd_lease_pass(view, ask, answer, PRD_LEASE_PARENT, &t);
+        prd_lease_note(view, policy, ask, answer, PRD_LEASE_PARENT,
+                       PRD_PASSED);
         *delay_ms = 0;
         return PRD_PASSED;
     }
@@ -360,8 +392,11 @@ prd_lease_charge_parent(prd_view_t *view, const prd_policy_t *policy,
                              answer->away & PRD_LEASE_PARENT, &t, ask->now_ms,
                              &word, &next, &level, delay_ms);
 
-    return prd_lease_charge_key(view, ask, answer, l, PRD_LEASE_PARENT, &t,
-                                word, next, verdict, delay_ms);
+    verdict = prd_lease_charge_key(view, ask, answer, l, PRD_LEASE_PARENT, &t,
+                                   word, next, verdict, delay_ms);
+    prd_lease_note(view, policy, ask, answer, PRD_LEASE_PARENT, verdict);
+
+    return verdict;
 }
 
 
@@ -447,6 +482,8 @@ prd_lease_charge(prd_view_t *view, const prd_policy_t *policy,
 
         if (prd_lease_passes(answer, PRD_LEASE_CLIENT)) {
             prd_lease_pass(view, ask, answer, PRD_LEASE_CLIENT, &t);
+            prd_lease_note(view, policy, ask, answer, PRD_LEASE_CLIENT,
+                           PRD_PASSED);
 
         } else {
             l = prd_lease_open(view, answer->slot);
@@ -465,6 +502,8 @@ prd_lease_charge(prd_view_t *view, const prd_policy_t *policy,
             }
 
             prd_lease_combine(answer, PRD_LEASE_CLIENT, verdict, delay_ms);
+            prd_lease_note(view, policy, ask, answer, PRD_LEASE_CLIENT,
+                           verdict);
         }
     }
 
@@ -611,6 +650,81 @@ prd_lease_judge_parent(prd_view_t *view, const prd_policy_t *policy,
 }
 
 
+/*
+ * sync=strict: a token that the store has debited for a request which did not
+ * wait that long is as good as its answer to this one.  Returns 1 if it was
+ * there and is spent.
+ */
+
+static unsigned
+prd_lease_spare(prd_view_t *view, const prd_policy_t *policy,
+    const prd_ask_t *ask, prd_answer_t *answer, unsigned key)
+{
+    int64_t        added;
+    uint32_t       slot, level, delay_ms;
+    uint64_t       word, state, next;
+    prd_terms_t    t;
+    prd_lease_t   *l;
+    prd_verdict_e  verdict;
+
+    slot = prd_lease_slot(answer, key);
+    l = prd_lease_open(view, slot);
+    word = prd_lease_load(&l->held);
+
+    if (prd_word_level(word) < answer->cost) {
+        return 0;
+    }
+
+    prd_lease_terms(view, policy, ask, answer, key, &t);
+
+    state = prd_lease_load(&view->table.entries[slot].state);
+
+    if (prd_lease_gone((double) t.rate * t.speed / PRD_ONE_Q16
+                       / (t.unit == PRD_MILLI ? 1e9 : 1e12),
+                       word, state, ask->now_ms))
+    {
+        return 0;
+    }
+
+    verdict = prd_bucket_judge(&t, state, ask->now_ms, &level, &next,
+                               &delay_ms);
+
+    if (verdict == PRD_REJECTED) {
+        return 0;
+    }
+
+    do {
+        if (prd_word_level(word) < answer->cost) {
+            return 0;
+        }
+
+    } while (!prd_lease_swap(&l->held, &word,
+                             prd_word(prd_word_ms(word),
+                                      prd_word_level(word) - answer->cost)));
+
+    prd_lease_count(view, PRD_CNT_LEASE_ADMITTED, answer->cost);
+    answer->paid[key - 1] = PRD_PAID_HELD;
+
+    added = prd_bucket_adjust(&view->table.entries[slot].state, answer->cost,
+                              t.debt);
+    added = prd_max(added, 0);
+
+    if (key == PRD_LEASE_CLIENT) {
+        answer->added = (uint32_t) added;
+        answer->level = level;
+        prd_lease_work(l, answer->cost, answer->backlog);
+
+    } else {
+        answer->parent_added = (uint32_t) added;
+        prd_lease_work(l, answer->cost, answer->parent_backlog);
+    }
+
+    prd_lease_combine(answer, key, verdict, delay_ms);
+
+    return 1;
+}
+
+
 static inline prd_rc_t
 prd_lease_try(prd_view_t *view, const prd_policy_t *policy,
     const prd_ask_t *ask, prd_answer_t *answer, prd_lease_mode_e mode,
@@ -618,7 +732,7 @@ prd_lease_try(prd_view_t *view, const prd_policy_t *policy,
 {
     uint32_t       delay_ms;
     uint64_t       word, next;
-    unsigned       keys;
+    unsigned       key, keys;
     prd_rc_t       rc;
     prd_lease_t   *l;
     prd_verdict_e  verdict;
@@ -638,8 +752,28 @@ prd_lease_try(prd_view_t *view, const prd_policy_t *policy,
         keys = answer->cost ? prd_lease_keys(answer) : PRD_LEASE_CLIENT;
 
         if (mode == PRD_LEASE_STRICT && !answer->full) {
-            answer->ask = (uint8_t) keys;
-            return PRD_EAGAIN;
+
+            for (key = PRD_LEASE_CLIENT; key <= keys; key <<= 1) {
+
+                if (answer->cost == 0
+                    || !prd_lease_spare(view, policy, ask, answer, key))
+                {
+                    answer->ask |= (uint8_t) key;
+                }
+            }
+
+            if (answer->ask) {
+                return PRD_EAGAIN;
+            }
+
+            if (pay) {
+                (void) prd_lease_charge(view, policy, ask, answer);
+
+            } else {
+                answer->reason = prd_lease_reason(ask, answer);
+            }
+
+            return PRD_OK;
         }
 
         /* who has no slot has no key in the store either */
@@ -998,7 +1132,7 @@ prd_lease_timeout(prd_view_t *view, const prd_policy_t *policy,
         prd_zone_add(view, PRD_CNT_LEASE_AWAY, 1);
     }
 
-    if (req->debt) {
+    if (req->debt && !(req->strict && sent == PRD_LEASE_LATE)) {
         prd_lease_mark(&view->leases[req->slot], answer, key, now_ms, 1);
     }
 

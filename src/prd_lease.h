@@ -27,7 +27,8 @@
  * All run in a worker, without lock, allocation or system call.  Every word
  * is changed by CAS, relaxed; a worker that is killed between two of them
  * leaves the sums (prd_lease_check) wrong by what it had in hand: one
- * request, or one grant.
+ * request, or one grant; and with sync=strict, for some seconds, the estimate
+ * too high by the debt that it was reporting.
  */
 
 
@@ -183,8 +184,8 @@ typedef struct {
     uint32_t            watched;       /* private: until when */
     uint32_t            most, free, debt_most, quantum, backlog_most;
     double              drain, backlog_drain;
-    unsigned            strict:1;      /* sync=strict: nothing is kept; to */
-                                       /* be looked at in no time */
+    unsigned            strict:1;      /* sync=strict: nothing is kept; due */
+                                       /* at at_ms rather than at a tick */
 } prd_due_t;
 
 
@@ -223,9 +224,20 @@ prd_rc_t prd_lease_apply(prd_view_t *view, const prd_policy_t *policy,
     const prd_lease_request_t *req, const prd_lease_reply_t *reply,
     uint32_t now_ms);
 
+/* Why a question has no answer. */
+
+#define PRD_LEASE_UNSENT  0            /* it was not sent, or not executed */
+#define PRD_LEASE_LOST    1            /* nobody will ever know */
+#define PRD_LEASE_LATE    2            /* there may be one yet */
+
 /*
- * No reply in time (sent = 1), or it was never sent (0), or the server said
- * no (0).  Decides by `mode`: LOCAL, PASS or REFUSE.  Else as above.
+ * No reply in time; `sent` as above.  Decides by `mode`: LOCAL, PASS or
+ * REFUSE.  Else as prd_lease_apply().
+ *
+ * With sync=strict what was owed when the question was LATE goes on with it
+ * and is owed again when it turns out to be lost, or refused by the server:
+ * prd_lease_drop().  What has been reported may have been charged, and is not
+ * reported twice.
  */
 void prd_lease_timeout(prd_view_t *view, const prd_policy_t *policy,
     const prd_ask_t *ask, prd_answer_t *answer, unsigned key,
@@ -233,18 +245,19 @@ void prd_lease_timeout(prd_view_t *view, const prd_policy_t *policy,
     uint32_t now_ms);
 
 /*
- * The same for an entry whose owner is gone (the client went away): only the
- * debt that it carried is owed again.
+ * The same for an entry whose owner is gone (the client went away) or went on
+ * (strict): only the debt that it carried is owed again.
  */
 void prd_lease_drop(prd_view_t *view, const prd_lease_request_t *req,
     unsigned sent, uint32_t now_ms);
 
 /*
  * A reply that nobody waits for.  dropped: prd_lease_timeout(), _drop() or
- * _lost() has been called for the entry; admitted: the request was let
- * through on timeout (it was paid as debt).  What the store has debited
- * cancels the debt or is held.  PRD_OK: *due is filled, somebody must look
- * after it; if due->strict, at once.
+ * _lost() has been called for the entry, and it is not one that strict has
+ * left with its debt; admitted: the request was let through on timeout (it was
+ * paid as debt).  What the store has debited cancels the debt or is held: with
+ * strict until the next request, or the next tick.  PRD_OK: *due is filled,
+ * somebody must look after it.
  */
 prd_rc_t prd_lease_late(prd_view_t *view, const prd_lease_request_t *req,
     const prd_lease_reply_t *reply, unsigned dropped, unsigned admitted,
@@ -348,11 +361,25 @@ typedef struct {
 /* Walks the whole zone.  PRD_OK, or PRD_ECORRUPT: the books do not agree. */
 prd_rc_t prd_lease_check(const prd_view_t *view, prd_lease_sums_t *sums);
 
-/* `bound` alone, cheap; level units. */
-static inline uint32_t
-prd_lease_bound(const prd_view_t *view)
+/*
+ * By how much one client may have been given more than its bucket holds, on
+ * account of this node: the most that it has held at once (strict: what is
+ * held is void when it could be), and the most that it has admitted without
+ * the store's word and before the store had charged it.  Cheap; level units.
+ */
+static inline uint64_t
+prd_lease_bound(const prd_view_t *view, unsigned strict)
 {
-    return atomic_load_explicit(&view->zone->held_most, memory_order_relaxed);
+    uint64_t  n;
+
+    n = atomic_load_explicit(&view->zone->owed_most, memory_order_relaxed);
+
+    if (!strict) {
+        n += atomic_load_explicit(&view->zone->held_most,
+                                  memory_order_relaxed);
+    }
+
+    return n;
 }
 
 

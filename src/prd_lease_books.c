@@ -155,6 +155,99 @@ prd_lease_owe(prd_lease_t *l, uint32_t units, prd_rate_t share, uint32_t unit,
 }
 
 
+/*
+ * sync=strict: debt goes to the store with a question (way = 1), which is
+ * answered, or the debt owed again (-1).
+ *
+ * u10 of 4 s, when the last one went | u22 of 8 units.  Each is rounded up as
+ * it comes and as it goes.  What a worker had on its way when it was killed is
+ * void when nothing has followed it for 12 s.
+ */
+
+#define PRD_FLY_S      22
+#define PRD_FLY_MOST   ((1u << PRD_FLY_S) - 1)
+#define PRD_FLY_UNITS  8
+#define PRD_FLY_VOID   3
+
+static inline uint32_t
+prd_lease_fly_age(uint32_t word, uint32_t now_ms)
+{
+    return ((now_ms >> 12) - (word >> PRD_FLY_S)) & (UINT32_MAX >> PRD_FLY_S);
+}
+
+
+void
+prd_lease_fly(prd_lease_t *l, uint32_t units, int way, uint32_t now_ms)
+{
+    uint32_t  was, sum, n, age;
+
+    if (units == 0) {
+        return;
+    }
+
+    n = (uint32_t) (((uint64_t) units + PRD_FLY_UNITS - 1) / PRD_FLY_UNITS);
+    n = prd_min(n, PRD_FLY_MOST);
+    was = prd_lease_load32(&l->grant);
+
+    do {
+        age = prd_lease_fly_age(was, now_ms);
+        sum = age > PRD_FLY_VOID ? 0 : was & PRD_FLY_MOST;
+
+        if (way > 0) {
+            sum = prd_min(sum + n, PRD_FLY_MOST) | now_ms >> 12 << PRD_FLY_S;
+
+        } else {
+            sum = (sum > n ? sum - n : 0) | (was & ~PRD_FLY_MOST);
+        }
+
+    } while (!atomic_compare_exchange_weak_explicit(&l->grant, &was, sum,
+                 memory_order_relaxed, memory_order_relaxed));
+}
+
+
+/* How much is under way. */
+
+uint32_t
+prd_lease_flying(prd_lease_t *l, uint32_t now_ms)
+{
+    uint32_t  word;
+
+    word = prd_lease_load32(&l->grant);
+
+    if ((word & PRD_FLY_MOST) == 0) {
+        return 0;
+    }
+
+    if (prd_lease_fly_age(word, now_ms) > PRD_FLY_VOID) {
+
+        /* its time comes round again */
+        prd_lease_store32(&l->grant, 0);
+        return 0;
+    }
+
+    return (word & PRD_FLY_MOST) * PRD_FLY_UNITS;
+}
+
+
+/* What was admitted without the store's word, and not yet charged there. */
+
+void
+prd_lease_note_owed(prd_view_t *view, uint64_t units)
+{
+    uint32_t  most, sum;
+
+    sum = (uint32_t) prd_min(units, UINT32_MAX);
+    most = prd_lease_load32(&view->zone->owed_most);
+
+    while (most < sum
+           && !atomic_compare_exchange_weak_explicit(&view->zone->owed_most,
+                  &most, sum, memory_order_relaxed, memory_order_relaxed))
+    {
+        /* void */
+    }
+}
+
+
 /* Takes debt back; returns how much there was of it. */
 
 uint32_t
@@ -245,7 +338,7 @@ prd_lease_check(const prd_view_t *view, prd_lease_sums_t *sums)
     sums->forfeited = prd_zone_count(view, PRD_CNT_LEASE_FORFEITED);
     sums->held = held * scale;
     sums->owed = owed * scale;
-    sums->bound = (uint64_t) prd_lease_bound(view) * scale;
+    sums->bound = (uint64_t) prd_lease_load32(&view->zone->held_most) * scale;
 
     return sums->debited + sums->debt + sums->refunded
            == sums->admitted + sums->returned + sums->forfeited + sums->held

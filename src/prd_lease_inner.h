@@ -121,6 +121,9 @@ void prd_lease_void(prd_view_t *view, uint32_t units);
 void prd_lease_owe(prd_lease_t *l, uint32_t units, prd_rate_t share,
     uint32_t unit, uint32_t now_ms);
 uint32_t prd_lease_unowe(prd_lease_t *l, uint32_t units);
+void prd_lease_fly(prd_lease_t *l, uint32_t units, int way, uint32_t now_ms);
+uint32_t prd_lease_flying(prd_lease_t *l, uint32_t now_ms);
+void prd_lease_note_owed(prd_view_t *view, uint64_t units);
 
 /* Demand, to be reported. */
 void prd_lease_unwork(prd_lease_t *l, uint32_t cost);
@@ -169,6 +172,32 @@ static inline int
 prd_lease_enough(prd_lease_t *l, uint32_t cost, uint32_t now_ms)
 {
     return prd_lease_in_hand(l, now_ms) >= cost;
+}
+
+
+/*
+ * With sync=strict: may the bucket have run empty since these tokens were
+ * taken from it?  Then they are gone with what it held; given back or spent,
+ * they would be admitted on top of a full one.  It did not where less drains
+ * meanwhile than it stood at then, which was as much as they are, at least,
+ * or than the estimate says now.
+ */
+
+static inline int
+prd_lease_stale(double drain, uint32_t level, uint32_t since_ms,
+    uint32_t now_ms)
+{
+    return drain * prd_elapsed(since_ms, now_ms) >= level;
+}
+
+
+static inline int
+prd_lease_gone(double drain, uint64_t held, uint64_t state, uint32_t now_ms)
+{
+    return prd_lease_stale(drain, prd_word_level(held), prd_word_ms(held),
+                           now_ms)
+           && drain * prd_elapsed(prd_word_ms(state), now_ms)
+              >= (double) prd_word_level(state) + prd_word_level(held);
 }
 
 

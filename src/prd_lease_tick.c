@@ -176,7 +176,12 @@ prd_lease_fill(prd_view_t *view, const prd_due_t *due, uint32_t cost,
     refused = prd_lease_take(&l->refused);
     req->debt = prd_word_level(prd_lease_take(&l->debt));
 
+    if (due->strict) {
+        prd_lease_fly(l, req->debt, 1, now_ms);
+    }
+
     word = prd_lease_load(&l->pace);
+
 
     do {
         was = word;
@@ -271,7 +276,7 @@ prd_lease_hear(prd_view_t *view, const prd_lease_request_t *req,
 {
     double        x;
     unsigned      newer;
-    uint32_t      grant, held, debt;
+    uint32_t      grant, held, debt, seen;
     uint64_t      env, word, v, level;
     prd_entry_t  *e;
     prd_lease_t  *l;
@@ -330,6 +335,43 @@ prd_lease_hear(prd_view_t *view, const prd_lease_request_t *req,
     debt = prd_word_level(prd_lease_load(&l->debt));
 
     level = reply->level > held ? reply->level - held : 0;
+
+    if (req->strict) {
+
+        /*
+         * It decides only what the store is late with.  Then all nodes may do
+         * the same as this one: what the store has not heard of counts once
+         * for each.  And of two workers' replies the one that was asked for
+         * earlier tells of no less than the other.
+         */
+
+        prd_lease_fly(l, req->debt, -1, now_ms);
+
+        level += ((uint64_t) debt + prd_lease_flying(l, now_ms))
+                 * prd_lease_nodes(view);
+        level = prd_min(level, UINT32_MAX);
+
+        seen = prd_lease_load32(&l->seen_ms);
+
+        if (seen && (int32_t) ((req->asked_ms | 1) - seen) < 0) {
+            word = prd_lease_load(&e->state);
+            x = prd_word_level(word)
+                - req->drain * prd_elapsed(prd_word_ms(word), now_ms);
+
+            if (x > level) {
+                return newer;
+            }
+
+        } else {
+            prd_lease_store32(&l->seen_ms, req->asked_ms | 1);
+        }
+
+        atomic_store_explicit(&e->state, prd_word(now_ms, level),
+                              memory_order_relaxed);
+
+        return newer;
+    }
+
     level = prd_min(level + debt, UINT32_MAX);
 
     atomic_store_explicit(&e->state, prd_word(now_ms, level),
@@ -351,7 +393,15 @@ prd_lease_drop(prd_view_t *view, const prd_lease_request_t *req,
         return;
     }
 
+    if (sent == PRD_LEASE_LATE && req->strict) {
+        return;
+    }
+
     l = &view->leases[req->slot];
+
+    if (req->strict) {
+        prd_lease_fly(l, req->debt, -1, now_ms);
+    }
 
     /* a debt that may have been reported is reported again: never forgotten */
 
@@ -373,20 +423,6 @@ prd_lease_drop(prd_view_t *view, const prd_lease_request_t *req,
     if (req->refused || req->refused_cost) {
         prd_lease_note_refused(l, req->refused_cost, req->refused);
     }
-}
-
-
-/*
- * With sync=strict: has the bucket drained by as much since these tokens were
- * taken from it?  If it ran empty meanwhile they are gone with what it held;
- * given back, they would be admitted on top of a full one.
- */
-
-static int
-prd_lease_stale(double drain, uint32_t units, uint32_t since_ms,
-    uint32_t now_ms)
-{
-    return drain * prd_elapsed(since_ms, now_ms) >= units;
 }
 
 
@@ -485,8 +521,8 @@ prd_lease_tick(prd_view_t *view, prd_due_t *due, uint32_t now_ms,
         if (have == 0
             || (idle <= PRD_LEASE_VOID_MS
                 && !(due->strict
-                     && prd_lease_stale(due->drain, have,
-                                        prd_word_ms(held), now_ms))))
+                     && prd_lease_gone(due->drain, held,
+                                       prd_lease_load(&e->state), now_ms))))
         {
             break;
         }
@@ -532,7 +568,7 @@ prd_lease_tick(prd_view_t *view, prd_due_t *due, uint32_t now_ms,
 
     want = 0;
 
-    if (!leaving && back == 0 && word >> 32
+    if (!leaving && !due->strict && back == 0 && word >> 32
         && have <= prd_lease_load32(&l->grant) / 2)
     {
         want = 1;
@@ -634,6 +670,11 @@ prd_lease_late(prd_view_t *view, const prd_lease_request_t *req,
     prd_lease_t  *l;
 
     if (reply->status == PRD_LEASE_BAD) {
+
+        if (!dropped) {
+            prd_lease_drop(view, req, PRD_LEASE_UNSENT, now_ms);
+        }
+
         return PRD_DECLINED;
     }
 
@@ -670,7 +711,7 @@ prd_lease_late(prd_view_t *view, const prd_lease_request_t *req,
     rest = prd_min(rest, UINT32_MAX);
 
     if (req->strict
-        && prd_lease_stale(req->drain, (uint32_t) rest, req->asked_ms, now_ms))
+        && prd_lease_stale(req->drain, reply->level, req->asked_ms, now_ms))
     {
         prd_lease_void(view, (uint32_t) rest);
         rest = 0;
@@ -694,7 +735,10 @@ prd_lease_late(prd_view_t *view, const prd_lease_request_t *req,
     due->tag = req->tag;
     due->slot = req->slot;
     due->generation = req->generation;
-    due->at_ms = now_ms;
+
+    /* strict: not at once; the next request may not be answered in time */
+
+    due->at_ms = req->strict ? now_ms + 1 : now_ms;
     due->most = req->most;
     due->free = req->free;
     due->debt_most = req->debt_most;

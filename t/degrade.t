@@ -45,6 +45,7 @@ my $conf = store('main', $redis_port, '')
     . zone('reject', 'rate=1r/m burst=9 store=reject')
     . zone('local', 'rate=1r/m burst=19 store=local')
     . zone('fast', 'rate=100r/s burst=9 store=local')
+    . zone('fresh', 'rate=1r/m burst=8 store=local newcomer=$arg_n')
     . zone('here', 'rate=1r/m burst=9') . <<'END';
 
 server {
@@ -61,6 +62,7 @@ server {
     location = /dry { predictive zone=reject nodelay; predictive_dry_run on;
                       empty_gif; }
     location = /local { predictive zone=local nodelay; empty_gif; }
+    location = /fresh { predictive zone=fresh nodelay; empty_gif; }
     location = /fast { predictive zone=fast nodelay; empty_gif; }
     location = /both { predictive zone=main nodelay;
                        predictive zone=here nodelay; empty_gif; }
@@ -123,6 +125,18 @@ is($na->get('/dry?k=a')->{status}, 200, 'reject: not in a dry run');
 is(scalar(grep { $_->{status} == 200 } @r), 10, 'local: half of it');
 is($r[0]{headers}{'x-status'}, 'PASSED', 'local: status');
 is($r[14]{headers}{'x-reason'}, 'quota', 'local: reason');
+
+# nine of all newcomers of a key, and each counts for both hosts: after four
+# there is room for one that counts once, but not for this
+
+@r = map { $na->get("/fresh?k=new$_&n=a") } 1 .. 5;
+
+is(codes(@r), '200 200 200 200 429', 'local: newcomers share a bucket');
+is($r[4]{headers}{'x-reason'}, 'newcomer', 'local: a newcomer is told so');
+cmp_ok($r[4]{headers}{'retry-after'}, '>=', 55,
+       'local: and when there is room, as it was judged');
+cmp_ok($r[4]{headers}{'retry-after'}, '<=', 90, 'local: not later');
+is($na->get('/fresh?k=new5&n=b')->{status}, 200, 'local: of another key');
 
 @r = map { $na->get('/fast?k=a') } 1 .. 3;
 is(codes(@r), '200 200 200', 'local: a limit of few requests');

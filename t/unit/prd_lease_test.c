@@ -1079,14 +1079,14 @@ reused(void)
     ask = lab_ask(&policy, 1, now);
     (void) request_of(0, &ask, &answer, PRD_LEASE_LEASE, 0);
     slot = answer.slot;
-    prd_lease_hold(v, &v->leases[slot], 7000, now);
-    prd_lease_count(v, PRD_CNT_LEASE_DEBITED, 7000);
 
     /* a question is under way meanwhile */
 
     is_int(prd_lease_decide(v, &policy, &ask, &answer, PRD_LEASE_STRICT),
            PRD_EAGAIN, "asked for");
     prd_lease_ask(v, &policy, &ask, &answer, 1, &req);
+    prd_lease_hold(v, &v->leases[slot], 7000, now);
+    prd_lease_count(v, PRD_CNT_LEASE_DEBITED, 7000);
     req.flags |= PRD_LEASE_F_WANT;
     req.want = 5000;
     lease_store(&value[0], 1, &req, store_ms, &reply);
@@ -1605,6 +1605,7 @@ killed(void)
 
         if (op > 4) {
             ask = lab_ask(&policy, 1, now);
+            ask.cost = 0;
             (void) prd_lease_decide(&v, &policy, &ask, &answer,
                                     PRD_LEASE_STRICT);
             answer.due = 1;

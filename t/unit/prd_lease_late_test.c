@@ -1,0 +1,548 @@
+
+/*
+ * sync=strict over a store that is late: connected, and it does all that it is
+ * asked for, but not within `wait`.  Four nodes, simulated by the millisecond;
+ * what they admit is held against one ideal bucket, and against the bound that
+ * they state.
+ */
+
+
+#include "prd_lease_inner.h"
+
+#include "lab.h"
+#include "lease_store.h"
+
+
+#define NODES      4
+#define WAIT       2                     /* ms that a request is parked */
+#define TICK       100
+#define DUES       4096
+#define QUESTIONS  65536
+
+
+typedef struct {
+    prd_view_t  view;
+    prd_due_t   due[DUES];
+    uint32_t    n;
+} node_t;
+
+/* A question, in the order in which the store will do them. */
+
+typedef struct {
+    prd_lease_request_t  req;
+    prd_ask_t            ask;
+    prd_answer_t         answer;
+    prd_due_t            due;            /* of a tick */
+    uint32_t             node;
+    uint32_t             at;
+    unsigned             tick:1;
+    unsigned             waiting:1;
+    unsigned             gone:1;
+} question_t;
+
+
+static prd_policy_t   policy;
+static node_t         node[NODES];
+static lease_value_t  value;
+static question_t     question[QUESTIONS];
+static uint32_t       first, last;       /* those that are under way */
+static uint32_t       now, began;
+
+/* the meters: buckets with and without an end */
+
+static double    all, all_ms, above, ideal, ideal_ms;
+static unsigned  offered, admitted, wanted;
+
+
+static void  look(uint32_t i, prd_due_t *due);
+
+
+static void
+drain(double *level, double *ms, double rate)
+{
+    *level = fmax(*level - rate * (now - *ms) / 1000, 0);
+    *ms = now;
+}
+
+
+static void
+note(const prd_answer_t *answer)
+{
+    if (answer->taken) {
+        drain(&all, &all_ms, policy.params.rate / 1e9);
+        all++;
+        above = fmax(above, all - policy.params.burst - 1);
+        admitted++;
+    }
+}
+
+
+static void
+dues(uint32_t i, const prd_ask_t *ask, prd_answer_t *answer)
+{
+    prd_due_t  due;
+
+    if (answer->due) {
+        prd_lease_due(&node[i].view, &policy, ask, answer, PRD_LEASE_CLIENT,
+                      &due);
+        look(i, &due);
+    }
+}
+
+
+/* At its time, or at the next tick after it. */
+
+static void
+look(uint32_t i, prd_due_t *due)
+{
+    prd_rc_t      rc;
+    node_t       *no;
+    question_t   *q;
+
+    no = &node[i];
+    rc = PRD_EAGAIN;
+
+    if ((int32_t) (due->at_ms - now) <= 0) {
+        q = &question[last % QUESTIONS];
+
+        rc = prd_lease_tick(&no->view, due, now, 0, &q->req);
+
+        if (rc == PRD_OK) {
+            q->due = *due;
+            q->node = i;
+            q->at = now;
+            q->tick = 1;
+            q->waiting = 0;
+            q->gone = 0;
+            last++;
+        }
+    }
+
+    if (rc == PRD_EAGAIN) {
+        no->due[no->n++] = *due;
+    }
+}
+
+
+static void
+answered(question_t *q)
+{
+    prd_rc_t           rc;
+    prd_due_t          due;
+    node_t            *no;
+    prd_lease_reply_t  reply;
+
+    no = &node[q->node];
+    lease_store(&value, NODES, &q->req, now, &reply);
+
+    if (q->tick) {
+        due = q->due;
+        rc = prd_lease_answered(&no->view, &due, &q->req, &reply, now);
+
+        if (rc == PRD_EAGAIN) {
+            look(q->node, &due);
+        }
+
+        return;
+    }
+
+    if (q->waiting) {
+        q->waiting = 0;
+        (void) prd_lease_apply(&no->view, &policy, &q->ask, &q->answer,
+                               PRD_LEASE_CLIENT, &q->req, &reply, now);
+
+        if (q->answer.verdict != PRD_REJECTED) {
+            (void) prd_lease_charge(&no->view, &policy, &q->ask, &q->answer);
+        }
+
+        dues(q->node, &q->ask, &q->answer);
+        note(&q->answer);
+        return;
+    }
+
+    if (prd_lease_late(&no->view, &q->req, &reply, 0, q->answer.taken, now,
+                       &due)
+        == PRD_OK)
+    {
+        look(q->node, &due);
+    }
+}
+
+
+static void
+give_up(question_t *q, unsigned sent)
+{
+    node_t  *no;
+
+    no = &node[q->node];
+    q->waiting = 0;
+
+    prd_lease_timeout(&no->view, &policy, &q->ask, &q->answer,
+                      PRD_LEASE_CLIENT, &q->req, sent, PRD_LEASE_LOCAL, now);
+
+    if (q->answer.verdict != PRD_REJECTED) {
+        (void) prd_lease_charge(&no->view, &policy, &q->ask, &q->answer);
+    }
+
+    dues(q->node, &q->ask, &q->answer);
+    note(&q->answer);
+}
+
+
+/* A node's connection breaks: of what was under way some has been done. */
+
+static void
+lost(uint32_t i)
+{
+    uint32_t            k;
+    prd_rc_t            rc;
+    prd_due_t           due;
+    question_t         *q;
+    prd_lease_reply_t   reply;
+
+    for (k = first; k != last; k++) {
+        q = &question[k % QUESTIONS];
+
+        if (q->node != i || q->gone) {
+            continue;
+        }
+
+        q->gone = 1;
+
+        if (lab_below(2)) {
+            lease_store(&value, NODES, &q->req, now, &reply);
+        }
+
+        if (q->tick) {
+            due = q->due;
+            rc = prd_lease_lost(&node[i].view, &due, &q->req, PRD_LEASE_LOST,
+                                now);
+            if (rc == PRD_EAGAIN) {
+                look(i, &due);
+            }
+
+        } else if (q->waiting) {
+            give_up(q, PRD_LEASE_LOST);
+
+        } else {
+            prd_lease_drop(&node[i].view, &q->req, PRD_LEASE_LOST, now);
+        }
+    }
+}
+
+
+static void
+request(uint32_t i)
+{
+    node_t      *no;
+    question_t  *q;
+
+    no = &node[i];
+    q = &question[last % QUESTIONS];
+
+    drain(&ideal, &ideal_ms, policy.params.rate / 1e9);
+    offered++;
+
+    if (ideal <= policy.params.burst) {
+        ideal++;
+        wanted++;
+    }
+
+    q->ask = lab_ask(&policy, 1, now);
+    q->node = i;
+    q->at = now;
+    q->tick = 0;
+
+    if (prd_lease_decide(&no->view, &policy, &q->ask, &q->answer,
+                         PRD_LEASE_STRICT)
+        != PRD_EAGAIN)
+    {
+        dues(i, &q->ask, &q->answer);
+        note(&q->answer);
+        return;
+    }
+
+    q->waiting = 1;
+    q->gone = 0;
+    last++;
+    prd_lease_ask(&no->view, &policy, &q->ask, &q->answer, PRD_LEASE_CLIENT,
+                  &q->req);
+}
+
+
+/* Of one client, of all nodes: tokens. */
+
+static double
+bound(void)
+{
+    uint32_t  i;
+    uint64_t  most;
+
+    for (i = most = 0; i < NODES; i++) {
+        most = prd_max(most, prd_lease_bound(&node[i].view, 1));
+    }
+
+    return (double) most * NODES / 1000;
+}
+
+
+static void
+start(void)
+{
+    uint32_t  i;
+
+    for (i = 0; i < NODES; i++) {
+        free(node[i].view.zone);
+        memset(&node[i], 0, sizeof(node_t));
+        node[i].view = lab_zone(&policy, 100, LAB_S, LAB_MS);
+        atomic_store(&node[i].view.zone->nodes, NODES);
+    }
+
+    memset(&value, 0, sizeof(value));
+    first = last = 0;
+    now = began = LAB_MS;
+    all = ideal = 0;
+    all_ms = ideal_ms = now;
+    above = -1e9;
+    offered = admitted = wanted = 0;
+}
+
+
+/*
+ * `seconds` of a client with `rps`, one second of each four if bursty, on any
+ * of n nodes, and then some without it.  The store does nothing for `frozen`
+ * of each `turn` ms, and nothing sooner than `delay` ms after it was asked; a
+ * connection breaks every `breaks` ms or so.
+ */
+
+static void
+run(unsigned seconds, double rps, unsigned bursty, uint32_t n,
+    uint32_t frozen, uint32_t turn, uint32_t delay, uint32_t breaks)
+{
+    uint32_t     i, k, due;
+    double       next;
+    node_t      *no;
+    prd_due_t    look_at[DUES];
+    question_t  *q;
+
+    start();
+    next = now;
+
+    while (now - began < (seconds + 5) * 1000) {
+
+        while (first != last) {
+            q = &question[first % QUESTIONS];
+
+            if ((now - began) % turn < frozen || now - q->at < delay) {
+                break;
+            }
+
+            first++;
+
+            if (!q->gone) {
+                answered(q);
+            }
+        }
+
+        if (breaks && lab_below(breaks) == 0) {
+            lost((uint32_t) lab_below(NODES));
+        }
+
+        for (k = first; k != last; k++) {
+            q = &question[k % QUESTIONS];
+
+            if (q->waiting && now - q->at >= WAIT) {
+                give_up(q, PRD_LEASE_LATE);
+            }
+        }
+
+        while (next < now + 1 && now - began < seconds * 1000) {
+            next -= log(lab_uniform()) * 1000 / rps;
+
+            if (!bursty || (now - began) % 4000 < 1000) {
+                request((uint32_t) lab_below(n));
+            }
+        }
+
+        for (i = 0; i < NODES; i++) {
+            no = &node[i];
+
+            if ((now + i * TICK / NODES) % TICK == 0) {
+                due = no->n;
+                memcpy(look_at, no->due, due * sizeof(prd_due_t));
+                no->n = 0;
+
+                for (k = 0; k < due; k++) {
+                    look(i, &look_at[k]);
+                }
+            }
+        }
+
+        now++;
+    }
+}
+
+
+static void
+check(const char *name, unsigned used)
+{
+    uint32_t          i;
+    uint64_t          held, owed;
+    unsigned          wrong;
+    prd_lease_sums_t  sums;
+
+    ok(above <= bound() + 0.01, "%s: at most %.1f above, %.1f is the bound",
+       name, above, bound());
+    ok(bound() <= (policy.params.burst + 1) * 1.3 + NODES,
+       "%s: which is burst + 1, about", name);
+    ok(100.0 * admitted >= used * (double) wanted,
+       "%s: %.1f %% used, at least %u", name, 100.0 * admitted / wanted,
+       used);
+
+    for (i = wrong = 0, held = owed = 0; i < NODES; i++) {
+        wrong += prd_lease_check(&node[i].view, &sums) != PRD_OK;
+        held += sums.held;
+        owed += sums.owed;
+    }
+
+    ok(wrong == 0 && held == 0 && owed == 0,
+       "%s: the books agree, nothing is held or owed", name);
+}
+
+
+/* One question after the other: what they carry, what the estimate says. */
+
+static void
+reports(void)
+{
+    uint32_t             slot;
+    prd_ask_t            ask;
+    prd_due_t            due;
+    prd_view_t          *v;
+    prd_lease_t         *l;
+    prd_answer_t         answer;
+    prd_lease_reply_t    reply;
+    prd_lease_request_t  one, two;
+
+    start();
+    v = &node[0].view;
+    ask = lab_ask(&policy, 1, now);
+
+    (void) prd_lease_decide(v, &policy, &ask, &answer, PRD_LEASE_PASS);
+    slot = answer.slot;
+    l = &v->leases[slot];
+    is_int(prd_lease_bound(v, 1), 1000, "admitted without the store: 1");
+
+    (void) prd_lease_decide(v, &policy, &ask, &answer, PRD_LEASE_STRICT);
+    prd_lease_ask(v, &policy, &ask, &answer, PRD_LEASE_CLIENT, &one);
+    is_int(one.debt, 1000, "a question reports it");
+    prd_lease_timeout(v, &policy, &ask, &answer, PRD_LEASE_CLIENT, &one,
+                      PRD_LEASE_LATE, PRD_LEASE_REFUSE, now);
+
+    (void) prd_lease_decide(v, &policy, &ask, &answer, PRD_LEASE_STRICT);
+    prd_lease_ask(v, &policy, &ask, &answer, PRD_LEASE_CLIENT, &two);
+    is_int(two.debt, 0, "and no other, though its answer is late");
+
+    lease_store(&value, NODES, &two, now, &reply);
+    (void) prd_lease_apply(v, &policy, &ask, &answer, PRD_LEASE_CLIENT, &two,
+                           &reply, now);
+    (void) prd_lease_charge(v, &policy, &ask, &answer);
+    is_int(lab_level(v, slot), 1000 + NODES * 1000,
+           "the estimate: what is not charged yet, for each node");
+
+    /* lost: it may have been charged, and is owed again */
+
+    prd_lease_drop(v, &one, PRD_LEASE_LOST, now);
+    is_int(prd_word_level(atomic_load(&l->debt)), 1000, "owed again");
+
+    (void) prd_lease_decide(v, &policy, &ask, &answer, PRD_LEASE_STRICT);
+    prd_lease_ask(v, &policy, &ask, &answer, PRD_LEASE_CLIENT, &one);
+    is_int(one.debt, 1000, "and reported");
+    prd_lease_timeout(v, &policy, &ask, &answer, PRD_LEASE_CLIENT, &one,
+                      PRD_LEASE_LATE, PRD_LEASE_REFUSE, now);
+    lease_store(&value, NODES, &one, now, &reply);
+
+    /* a token for one that did not wait */
+
+    is_int(prd_lease_late(v, &one, &reply, 0, 0, now, &due), PRD_OK,
+           "a late token");
+    is_int(due.at_ms, now + 1, "goes back, but not at once");
+    is_int(prd_word_level(atomic_load(&l->held)), 1000, "it is held");
+    is_int(lab_level(v, slot), 2000, "the estimate: all is charged");
+
+    is_int(prd_lease_decide(v, &policy, &ask, &answer, PRD_LEASE_STRICT),
+           PRD_OK, "the next one is not asked for");
+    is_int(answer.taken, 1, "and passes");
+    is_int(answer.reason, PRD_REASON_QUOTA, "as any other");
+    is_int(prd_word_level(atomic_load(&l->held)), 0, "with that token");
+    is_int(lab_level(v, slot), 3000, "which the estimate has then");
+    is_int(prd_lease_tick(v, &due, now + 1, 0, &one), PRD_EAGAIN,
+           "nothing is left to go back");
+
+    /* an answer to an earlier question, from another worker's connection */
+
+    (void) prd_lease_decide(v, &policy, &ask, &answer, PRD_LEASE_STRICT);
+    prd_lease_ask(v, &policy, &ask, &answer, PRD_LEASE_CLIENT, &one);
+    memset(&reply, 0, sizeof(reply));
+    reply.level = 9000;
+    one.asked_ms = now + 5;
+    (void) prd_lease_apply(v, &policy, &ask, &answer, PRD_LEASE_CLIENT, &one,
+                           &reply, now + 5);
+    two.debt = 0;
+    two.asked_ms = now;
+    reply.level = 2000;
+    (void) prd_lease_late(v, &two, &reply, 0, 1, now + 6, &due);
+    ok(lab_level(v, slot) > 8000, "tells nothing of now: %u",
+       lab_level(v, slot));
+}
+
+
+int
+main(void)
+{
+    unsigned  i;
+    char      name[64];
+
+    static const struct {
+        const char  *name;
+        uint32_t     frozen, turn, delay, breaks;
+        unsigned     used;
+        double       above;              /* a few, seldom */
+    } how[] = {
+        { "in time", 0, 1, 0, 0, 99, 0.1 },
+        { "30 of 60 ms late", 30, 60, 0, 0, 97, 6 },
+        { "120 of 220 ms late", 120, 220, 0, 0, 95, 6 },
+        { "10 of 500 ms late", 10, 500, 0, 0, 97, 6 },
+        { "always 5 ms late", 0, 1, 5, 0, 97, 6 },
+        { "always 30 ms late", 0, 1, 30, 0, 97, 6 },
+        { "40 of 80 ms late, connections break", 40, 80, 0, 150, 90, 6 },
+    };
+
+    lab_policy(&policy, "rate=20r/s burst=20 store=s sync=strict");
+    policy.leased = 1;
+
+    reports();
+
+    for (i = 0; i < sizeof(how) / sizeof(how[0]); i++) {
+        lab_state = i + 1;
+        snprintf(name, sizeof(name), "%s, steady", how[i].name);
+        run(30, 160, 0, NODES, how[i].frozen, how[i].turn, how[i].delay,
+            how[i].breaks);
+        check(name, how[i].used);
+        ok(above <= how[i].above, "%s: %.1f above", name, above);
+
+        snprintf(name, sizeof(name), "%s, bursty", how[i].name);
+        run(60, 900, 1, NODES, how[i].frozen, how[i].turn, how[i].delay,
+            how[i].breaks);
+        check(name, how[i].used);
+        ok(above <= how[i].above, "%s: %.1f above", name, above);
+
+        snprintf(name, sizeof(name), "%s, modest", how[i].name);
+        run(30, 12, 0, 1, how[i].frozen, how[i].turn, how[i].delay,
+            how[i].breaks);
+        check(name, 99);
+        is_int(admitted, wanted, "%s: nobody is refused", name);
+    }
+
+    return done_testing();
+}
