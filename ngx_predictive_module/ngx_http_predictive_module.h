@@ -23,6 +23,7 @@
 #include "prd_params.h"
 #include "prd_parse.h"
 #include "prd_profile.h"
+#include "prd_run.h"
 #include "prd_zone.h"
 
 #include "ngx_http_predictive_compat.h"
@@ -79,6 +80,15 @@ typedef struct {
     unsigned                   fresh:1;      /* not inherited: may load state */
     unsigned                   variable:1;   /* more than the key must be
                                               * evaluated for a request */
+
+    /* per process: requests in a row of one client, and what ends that when
+     * the worker has handled all that is at hand */
+    prd_run_t                  run;
+    ngx_event_t                run_end;
+    uint32_t                   run_seen;     /* run.n when that came last */
+    uint64_t                   run_tag;      /* of the key that comes again */
+    size_t                     run_key_len;  /* and again; 0: none */
+    u_char                     run_key[64];
 
     /* per process: requests since the zone was last reported full */
     ngx_msec_t                 full_ms;

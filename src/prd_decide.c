@@ -277,6 +277,30 @@ prd_decide_terms(prd_view_t *view, const prd_policy_t *policy,
 }
 
 
+/* Whose rate drains the demand of a client with this envelope. */
+
+static inline uint64_t
+prd_decide_own(const prd_view_t *view, uint64_t env)
+{
+    return prd_env_depth_code(env) ? env : prd_load(&view->zone->newcomer);
+}
+
+
+static inline uint32_t
+prd_decide_most(const prd_view_t *view, uint64_t env)
+{
+    uint64_t  most;
+
+    if (!atomic_load_explicit(&view->zone->warm, memory_order_relaxed)) {
+        return UINT32_MAX;
+    }
+
+    most = 2 * prd_env_decode(prd_env_depth_code(env));
+
+    return (uint32_t) prd_min(most, UINT32_MAX);
+}
+
+
 /*
  * Demand, of refused requests too: the backlog of a bucket that refuses
  * nothing, drained at the client's own learned rate, clipped at twice its
@@ -295,17 +319,9 @@ prd_decide_demand(prd_view_t *view, prd_entry_t *e, uint64_t env,
     uint64_t    word, x, most;
     prd_rate_t  rate;
 
-    if (prd_env_depth_code(env) == 0) {
-        env = prd_load(&view->zone->newcomer);
-    }
-
+    env = prd_decide_own(view, env);
     rate = prd_env_decode(prd_env_rate_code(env));
-    most = UINT32_MAX;
-
-    if (atomic_load_explicit(&view->zone->warm, memory_order_relaxed)) {
-        most = 2 * prd_env_decode(prd_env_depth_code(env));
-        most = prd_min(most, UINT32_MAX);
-    }
+    most = prd_decide_most(view, env);
 
     word = prd_load(&e->virtual_);
     dt = prd_elapsed(prd_word_ms(word), now_ms);
@@ -987,21 +1003,6 @@ prd_note(prd_view_t *view, const prd_ask_t *ask, const prd_answer_t *answer,
 }
 
 
-/*
- * Is the slot still the tag's?  A response may take minutes, in which a drained
- * newcomer's slot may have been given away; the overflow's never is.
- */
-
-static int
-prd_decide_holds(const prd_view_t *view, uint32_t slot, uint64_t tag)
-{
-    return slot >= prd_zone_slots(view)
-           || atomic_load_explicit(&view->table.tags[slot],
-                                   memory_order_acquire)
-              == tag;
-}
-
-
 void
 prd_settle(prd_view_t *view, const prd_policy_t *policy,
     const prd_ask_t *ask, prd_answer_t *answer, uint32_t cost)
@@ -1035,7 +1036,7 @@ prd_settle(prd_view_t *view, const prd_policy_t *policy,
 
     most = (uint32_t) prd_min(2 * (uint64_t) answer->terms.depth, UINT32_MAX);
 
-    mine = prd_decide_holds(view, answer->slot, ask->tag);
+    mine = prd_step_holds(view, answer->slot, ask->tag);
 
     if (mine) {
         answer->added += prd_bucket_adjust(&e->state,
@@ -1044,7 +1045,7 @@ prd_settle(prd_view_t *view, const prd_policy_t *policy,
     }
 
     if (answer->parent_slot != PRD_NO_SLOT
-        && prd_decide_holds(view, answer->parent_slot, ask->parent))
+        && prd_step_holds(view, answer->parent_slot, ask->parent))
     {
         pe = &view->table.entries[answer->parent_slot];
         answer->parent_added += prd_bucket_adjust(&pe->state,
@@ -1129,14 +1130,14 @@ prd_unlearn(prd_view_t *view, const prd_ask_t *ask,
         return;
     }
 
-    if (prd_decide_holds(view, answer->slot, ask->tag)) {
+    if (prd_step_holds(view, answer->slot, ask->tag)) {
         e = &view->table.entries[answer->slot];
         atomic_fetch_add_explicit(&e->denied, answer->cost,
                                   memory_order_relaxed);
     }
 
     if (answer->parent_slot != PRD_NO_SLOT
-        && prd_decide_holds(view, answer->parent_slot, ask->parent))
+        && prd_step_holds(view, answer->parent_slot, ask->parent))
     {
         e = &view->table.entries[answer->parent_slot];
         atomic_fetch_add_explicit(&e->denied, answer->cost,
@@ -1228,8 +1229,39 @@ prd_step_reason(const prd_ask_t *ask, const prd_answer_t *answer)
 }
 
 
-int
-prd_step_holds(const prd_view_t *view, uint32_t slot, uint64_t tag)
+
+uint32_t
+prd_step_trust(const prd_view_t *view, const prd_policy_t *policy,
+    uint64_t env, uint32_t backlog)
 {
-    return prd_decide_holds(view, slot, tag);
+    return prd_decide_trust(view, policy, env, backlog);
+}
+
+
+uint32_t
+prd_step_most(const prd_view_t *view, uint64_t env)
+{
+    return prd_decide_most(view, prd_decide_own(view, env));
+}
+
+
+void
+prd_step_owed(prd_view_t *view, const prd_policy_t *policy,
+    const prd_ask_t *ask, uint32_t slot, uint32_t backlog, uint64_t env,
+    uint32_t cost)
+{
+    uint32_t      v;
+    prd_entry_t  *e;
+
+    e = &view->table.entries[slot];
+
+    if (backlog) {
+        v = prd_decide_demand(view, e, env, cost, ask->now_ms);
+        prd_decide_bin(view, slot, cost, v);
+    }
+
+    if (policy->pool.capacity) {
+        prd_decide_class(view, ask->class_,
+                         prd_decide_trust(view, policy, env, backlog), cost);
+    }
 }

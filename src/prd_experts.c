@@ -1,213 +1,29 @@
 
 /*
- * Experts, their weights and their widths.  See prd_experts.h.
+ * Clients' bins, closed one by one, and the forecasts asked for.  See
+ * prd_experts.h.
  *
  * A bin is closed in this order: forecasts that were waiting for it and that
  * of the next bin are made again from what was known then, and scored; those
  * of the far horizons are put down to wait, one each at a time; then the
  * state moves on.  A forecast is thus never stored but worked out: the ring
  * of past bins, cut where it ended then, gives all that is the client's own.
- *
- * An error above a location m is counted in units of the client, its mean
- * |error| / sqrt(level + 1) after a bin as active as the last one, times
- * sqrt(m + 1); one below it in units of m, so that dropping to nothing is -1
- * for everybody.
  */
 
 
-#include <math.h>
-
-#include "prd_experts.h"
+#include "prd_experts_inner.h"
 
 
-#define TRACK_ETA        10.0f      /* learning rate of the weights */
-#define TRACK_HOPELESS   1.0f       /* losses behind the best: no weight */
-#define TRACK_FADE       0.98f      /* of own losses */
-#define TRACK_OWN        64.0f      /* own losses are kept in 1/64 ... */
-#define TRACK_POOLED     10.0f      /* and weigh as this many pooled ones */
-#define TRACK_NEAR       0.3f       /* what near says of far */
-#define TRACK_LOSS_MAX   1.0f
-#define TRACK_ERROR_MAX  100.0f
-#define TRACK_KNOWN      60         /* votes that make a table */
-#define TRACK_FIRST      16         /* votes; before, the prior stands */
-#define TRACK_VOTES      5000       /* then tables are halved */
 #define TRACK_YOUNG      12         /* bins */
-#define TRACK_WIDTH      0.005f     /* last step of a state's width ... */
-#define TRACK_WIDTH_ALL  0.006f     /* of that of all ... */
-#define TRACK_SHIFT      0.015f      /* and of a client's, e-folds */
-#define TRACK_SHIFT_ONE  64.0f
-#define TRACK_WHOLE      1e6f       /* quantiles below are whole */
-#define TRACK_RECENT     24         /* bins: values, errors of a period */
-#define TRACK_STEP       0.3f       /* of quantiles of steps, e-folds */
-#define TRACK_RARE       100        /* bins; one is beyond the last quantile */
 #define TRACK_EVERY_60   8          /* of bins that short one is scored */
 #define TRACK_EVERY_300  3
-#define TRACK_LAGS       32
-#define TRACK_SCALE_MIN  0.05f
-#define TRACK_BASE       (110 << 10)
-#define TRACK_NOTHING    65535
-#define TRACK_SORTED     24         /* values of which there are quantiles */
-#define TRACK_ROOM       64         /* for all experts' quantiles */
 
-/* PRD_EXPERTS steps of prd_track_dice() at once, modulo 256 */
-#define TRACK_DICE_TIMES  149
-#define TRACK_DICE_PLUS   21
-
-
-/*
- * What takes the time are passes over all experts, or over the ring: they go
- * without branches, four quantiles or four bins at once, in the vectors that
- * gcc and clang have on any machine.
- */
-
-typedef float    prd_quad_t __attribute__((vector_size(16)));
-typedef int32_t  prd_quad_bits_t __attribute__((vector_size(16)));
-typedef int16_t  prd_eight_t __attribute__((vector_size(16)));
-
-_Static_assert(PRD_QUANTILES == 4 && TRACK_SORTED == 24
-               && PRD_QUANTILES * PRD_EXPERTS <= TRACK_ROOM
-               && PRD_TRACK_RING % 4 == 0, "vectors");
-
-_Static_assert(PRD_EXPERTS == 13, "TRACK_DICE_TIMES is 5 to the 13th");
-
-/* What a forecast is made of, as of its origin. */
-
-typedef struct {
-    float     at[PRD_EXPERT_LOCATIONS];
-    float     unit;
-    unsigned  state;                       /* of widths and losses */
-    unsigned  coarse;                      /* class of the idle time */
-    unsigned  young;
-    unsigned  ahead;
-    unsigned  day;                         /* bins in one */
-    unsigned  period;
-    unsigned  n;                           /* bins */
-    unsigned  slow;
-    uint32_t  now_s;                       /* not that of the bin: clients */
-                                           /* come back with old ones */
-    const float  *past;                    /* the last bin; older ones lie */
-                                           /* before it */
-    float     ring[2 * PRD_TRACK_RING];    /* twice: no end in between */
-} prd_track_view_t;
-
-typedef struct {
-    float     q[PRD_EXPERTS][PRD_QUANTILES];
-    uint8_t   state[PRD_EXPERT_LOCATIONS]; /* of the tables of errors */
-    uint8_t   said[PRD_EXPERTS];
-    float     own[TRACK_ROOM];             /* losses, by expert */
-    float     weight[PRD_EXPERTS][PRD_QUANTILES];
-    float     mix[PRD_QUANTILES];          /* before the widths */
-    float     out[PRD_QUANTILES];
-} prd_track_made_t;
-
-
-static const float  prd_track_levels[PRD_QUANTILES] = {
-    0.5f, 0.9f, 0.95f, 0.99f
-};
-
-static const uint8_t  prd_track_aheads[PRD_TRACK_HORIZONS] = { 1, 6, 12 };
 
 static const char  *prd_track_names[PRD_EXPERTS + 1] = {
     "last", "short", "long", "holt", "tsb", "hour", "hour-level",
     "steps", "recent", "period", "day",
     "extra-1", "extra-2", ""
 };
-
-
-static inline float
-prd_track_float(uint32_t bits)
-{
-    float  v;
-
-    memcpy(&v, &bits, sizeof(v));
-
-    return v;
-}
-
-
-static inline uint32_t
-prd_track_bits(float v)
-{
-    uint32_t  bits;
-
-    memcpy(&bits, &v, sizeof(bits));
-
-    return bits;
-}
-
-
-/*
- * 16 bits: 6 of exponent, 10 of mantissa; 0 is below 2^-16, and the greatest
- * just under 2^47.
- */
-
-static inline uint16_t
-prd_track_pack(float v)
-{
-    int32_t  code;
-
-    if (!(v >= 1.0f / 65536)) {
-        return 0;
-    }
-
-    code = (int32_t) ((prd_track_bits(v) + 0x1000) >> 13) - TRACK_BASE;
-
-    return (uint16_t) prd_min(code, TRACK_NOTHING - 1);
-}
-
-
-static inline float
-prd_track_unpack(uint16_t code)
-{
-    return code ? prd_track_float(((uint32_t) code + TRACK_BASE) << 13) : 0;
-}
-
-
-static inline prd_quad_t
-prd_quad(const float v[4])
-{
-    prd_quad_t  q;
-
-    memcpy(&q, v, sizeof(q));
-
-    return q;
-}
-
-
-/* a where the mask is set, else b. */
-
-static inline prd_quad_t
-prd_quad_pick(prd_quad_bits_t mask, prd_quad_t a, prd_quad_t b)
-{
-    return (prd_quad_t) (((prd_quad_bits_t) a & mask)
-                         | ((prd_quad_bits_t) b & ~mask));
-}
-
-
-static inline prd_quad_t
-prd_quad_min(prd_quad_t a, prd_quad_t b)
-{
-    return prd_quad_pick(a < b, a, b);
-}
-
-
-/* e^x by a polynomial, within 3e-3: weights and widths need no more. */
-
-static inline float
-prd_track_exp(float x)
-{
-    float    f;
-    int32_t  i;
-
-    x *= 1.44269504f;
-    x = prd_max(x, -120.0f);
-    x = prd_min(x, 120.0f);
-    i = (int32_t) (x + 128.0f) - 128;
-    f = x - (float) i;
-
-    return (1 + f * (0.6565f + f * 0.3435f))
-           * prd_track_float((uint32_t) (i + 127) << 23);
-}
 
 
 unsigned
@@ -257,301 +73,21 @@ prd_track_state(float m, unsigned coarse, unsigned young)
 }
 
 
-static unsigned
-prd_track_state_idle(unsigned state)
-{
-    return state % PRD_TRACK_IDLES;
-}
-
-
-/* Tables of errors.  Cells are quarters of octaves of |z|, by its bits. */
-
-static unsigned
-prd_track_cell(float z)
-{
-    int32_t  k;
-
-    k = (int32_t) (prd_track_bits(fabsf(z)) >> 21) - ((127 - 5) << 2) + 1;
-    k = prd_max(k, 0);
-    k = prd_min(k, PRD_TRACK_SIDE);
-
-    return (unsigned) (z < 0 ? PRD_TRACK_SIDE - k : PRD_TRACK_SIDE + k);
-}
-
-
-/* Where cell k above 0 ends; that of 0 ends there, too. */
-
-static float
-prd_track_edge(int32_t k)
-{
-    return prd_track_float((uint32_t) (k + ((127 - 5) << 2)) << 21);
-}
-
-
-static void
-prd_track_errors_solve(const prd_track_errors_t *t, float q[PRD_QUANTILES])
-{
-    float     want, lo, hi, part;
-    int32_t   k;
-    uint32_t  sum;
-    uint64_t  four, pairs;
-    unsigned  i, u;
-
-    for (i = 0, u = 0, sum = 0; i < PRD_TRACK_CELLS && u < PRD_QUANTILES;
-         i++)
-    {
-        /* four at once, where the next quantile is beyond them */
-
-        if (i % 4 == 0 && i + 4 <= PRD_TRACK_CELLS) {
-            memcpy(&four, &t->cell[i], sizeof(four));
-            pairs = (four & 0x0000ffff0000ffff)
-                    + ((four >> 16) & 0x0000ffff0000ffff);
-            k = (int32_t) ((uint32_t) pairs + (uint32_t) (pairs >> 32));
-
-            if (prd_track_levels[u] * (float) t->votes
-                > (float) (sum + (uint32_t) k))
-            {
-                sum += (uint32_t) k;
-                i += 3;
-                continue;
-            }
-        }
-
-        if (t->cell[i] == 0) {
-            continue;
-        }
-
-        while (u < PRD_QUANTILES) {
-            want = prd_track_levels[u] * (float) t->votes;
-
-            if (want > (float) (sum + t->cell[i])) {
-                break;
-            }
-
-            k = (int32_t) i - PRD_TRACK_SIDE;
-            part = (want - (float) sum) / (float) t->cell[i];
-
-            if (k == 0) {
-                q[u++] = 0;
-                continue;
-            }
-
-            lo = k > 0 ? prd_track_edge(k - 1) : -prd_track_edge(-k);
-            hi = k > 0 ? prd_track_edge(k) : -prd_track_edge(-k - 1);
-            q[u++] = lo + (hi - lo) * part;
-        }
-
-        sum += t->cell[i];
-    }
-
-    /* of a table that a file or a copy left with more votes than cells have */
-
-    for ( /* void */ ; u < PRD_QUANTILES; u++) {
-        q[u] = u ? q[u - 1] : 0;
-    }
-}
-
-
-/* From `from` towards `to`, by at most `most` on the scale of the header. */
-
-static float
-prd_track_slow(float from, float to, float most)
-{
-    float  lo, hi;
-
-    from = copysignf(log2f(1 + fabsf(from)), from);
-    lo = from - most;
-    hi = from + most;
-    lo = copysignf(exp2f(fabsf(lo)) - 1, lo);
-    hi = copysignf(exp2f(fabsf(hi)) - 1, hi);
-
-    return to < lo ? lo : to > hi ? hi : to;
-}
-
-
-/* `from` is what stands in for the table while it is too small. */
-
-static void
-prd_track_errors_publish(prd_track_errors_t *t, const prd_track_errors_t *from,
-    const prd_track_view_t *v)
-{
-    float     q[PRD_QUANTILES], most;
-    unsigned  i;
-
-    prd_track_errors_solve(t, q);
-    t->fresh = 0;
-
-    if (!v->slow) {
-        memcpy(t->q, q, sizeof(q));
-        t->at_s = v->now_s;
-        return;
-    }
-
-    if (t->at_s == 0) {
-        memmove(t->q, from->q, sizeof(q));
-        t->at_s = v->now_s;
-        return;
-    }
-
-    if (v->now_s <= t->at_s) {
-
-        /* a clock that steps back by a day is believed */
-
-        if (t->at_s - v->now_s > 86400) {
-            t->at_s = v->now_s;
-        }
-
-        return;
-    }
-
-    most = PRD_TRACK_PER_DAY * (float) (v->now_s - t->at_s) / 86400;
-    most = prd_min(most, PRD_TRACK_PER_DAY);
-    t->at_s = v->now_s;
-
-    for (i = 0; i < PRD_QUANTILES; i++) {
-        t->q[i] = prd_track_slow(t->q[i], q[i], most);
-    }
-}
-
-
-static const prd_track_errors_t *
-prd_track_errors(const prd_track_errors_t *t, unsigned state)
-{
-    unsigned  idle;
-
-    if (t[state].votes >= TRACK_KNOWN) {
-        return &t[state];
-    }
-
-    idle = PRD_TRACK_IDLE + prd_track_state_idle(state);
-
-    return t[idle].votes >= TRACK_KNOWN ? &t[idle] : &t[PRD_TRACK_ALL];
-}
-
-
-/* Halves go to the next cell: the tail is made of single votes. */
-
-static void
-prd_track_errors_halve(prd_track_errors_t *t)
-{
-    unsigned  i, n, odd;
-
-    for (i = 0, n = 0, odd = 0; i < PRD_TRACK_CELLS; i++) {
-        odd += t->cell[i];
-        t->cell[i] = (uint16_t) (odd / 2);
-        odd %= 2;
-        n += t->cell[i];
-    }
-
-    t->votes = (uint16_t) n;
-}
-
-
-static inline void
-prd_track_errors_add(prd_track_errors_t *tables, unsigned state,
-    unsigned cell, const prd_track_view_t *v)
-{
-    prd_track_errors_t  *t;
-
-    t = &tables[state];
-
-    t->cell[cell]++;
-    t->votes++;
-    t->fresh++;
-
-    if (t->votes > TRACK_VOTES) {
-        prd_track_errors_halve(t);
-    }
-
-    if (t->votes >= TRACK_FIRST
-        && (t->fresh >= 64 || 16 * t->fresh >= t->votes))
-    {
-        prd_track_errors_publish(t, prd_track_errors(tables, state), v);
-    }
-}
-
-
-/*
- * Quantiles of n <= TRACK_SORTED values, between neighbours.  Values get their
- * place by counting how many are below each: that takes the same time in any
- * order, and less than sorting, which has to guess which of two is greater.
- * Eight are compared at once, as numbers of 16 bits: those that differ by less
- * than 0.2 % of themselves count as equal, and of equal ones one is kept.
- */
-
-static void
-prd_track_quantiles(const float *v, unsigned n, float q[PRD_QUANTILES])
-{
-    float         sorted[TRACK_SORTED], p, low;
-    int16_t       key[TRACK_SORTED], place[TRACK_SORTED];
-    int32_t       bits[TRACK_SORTED], code, sign;
-    unsigned      i, j, k;
-    prd_eight_t   have[3], below[3], by;
-
-    for (i = 1; i < n && v[i] == v[0]; i++) { /* void */ }
-
-    if (i >= n) {
-        q[0] = q[1] = q[2] = q[3] = n ? v[0] : 0;
-        return;
-    }
-
-    /* as prd_track_pack() does, a bit shorter, and with a sign */
-
-    memcpy(bits, v, n * sizeof(float));
-    memset(&bits[n], 0, sizeof(bits) - n * sizeof(float));
-
-    for (i = 0; i < TRACK_SORTED; i++) {
-        sign = bits[i] >> 31;
-        code = ((bits[i] & INT32_MAX) >> 14) - (TRACK_BASE >> 1);
-        code &= ~(code >> 31);
-        key[i] = (int16_t) ((code ^ sign) - sign);
-    }
-
-    memcpy(have, key, sizeof(have));
-    memset(below, 0, sizeof(below));
-
-    for (i = 0; i < n; i++) {
-        by = (prd_eight_t) { key[i], key[i], key[i], key[i],
-                             key[i], key[i], key[i], key[i] };
-        below[0] -= by < have[0];
-        below[1] -= by < have[1];
-        below[2] -= by < have[2];
-    }
-
-    memcpy(place, below, sizeof(place));
-    memset(sorted, 255, sizeof(sorted));         /* not a number */
-
-    for (i = 0; i < n; i++) {
-        sorted[place[i]] = v[i];
-    }
-
-    for (i = 0; i < PRD_QUANTILES; i++) {
-        p = prd_track_levels[i] * (float) (n - 1);
-        j = (unsigned) p;
-
-        for (k = j; isnan(sorted[k]); k--) { /* void */ }
-
-        low = sorted[k];
-        q[i] = j + 1 < n && !isnan(sorted[j + 1])
-               ? low + (p - (float) j) * (sorted[j + 1] - low) : low;
-    }
-}
-
-
 /* The hour of the day: its share, from the bins of the class that learns. */
 
 static unsigned
 prd_track_hour(const prd_tracks_t *p, unsigned class, uint32_t bin,
     unsigned *weekend)
 {
-    int64_t  s, day;
+    int64_t   s;
+    uint64_t  hour, day;
 
     s = (int64_t) bin * p->bin_s[class] + p->offset_s;
-    s = prd_max(s, 0);
-    day = s / 86400;
-    *weekend = ((day + 4) % 7 + 6) % 7 >= 5;     /* day 0 was a Thursday */
+    hour = (uint64_t) prd_max(s, 0) / 3600;
+    day = hour / 24;
+    *weekend = (day + 3) % 7 >= 5;               /* day 0 was a Thursday */
 
-    return (unsigned) (s / 3600 % 24);
+    return (unsigned) (hour % 24);
 }
 
 
@@ -617,18 +153,18 @@ prd_track_view_past(const prd_track_bins_t *b, unsigned back,
                        + PRD_TRACK_RING];
 
     for (i = 0; i < PRD_TRACK_RING; i++) {
-        v->ring[i] = prd_track_unpack(b->ring[i]);
+        v->ring[i] = v->ring[PRD_TRACK_RING + i] = prd_track_unpack(b->ring[i]);
     }
-
-    memcpy(&v->ring[PRD_TRACK_RING], v->ring, sizeof(v->ring) / 2);
 }
 
 
+/* What it knows of now; `share` is that of the hour of the horizon's bin. */
+
 static void
-prd_track_view_now(const prd_track_t *t, const prd_tracks_t *p,
-    unsigned class, unsigned horizon, prd_track_view_t *v)
+prd_track_view_now(const prd_track_t *t, unsigned class, unsigned horizon,
+    float share, prd_track_view_t *v)
 {
-    float                    share, damp;
+    float                    damp;
     unsigned                 i;
     const prd_track_bins_t  *b;
 
@@ -637,8 +173,6 @@ prd_track_view_now(const prd_track_t *t, const prd_tracks_t *p,
     };
 
     b = &t->bins[class];
-    share = prd_track_share(t, p, class,
-                            b->bin + prd_track_aheads[horizon]);
     damp = b->holt + trend[horizon] * b->trend;
 
     v->at[PRD_EXPERT_LAST] = b->last;
@@ -649,7 +183,9 @@ prd_track_view_now(const prd_track_t *t, const prd_tracks_t *p,
     v->at[PRD_EXPERT_HOUR] = b->mean * share;
     v->at[PRD_EXPERT_HOUR_LEVEL] = b->level_hour * share;
 
-    for (i = 0; i < PRD_EXPERT_LOCATIONS; i++) {
+    v->at[PRD_EXPERT_LOCATIONS] = 0;
+
+    for (i = 0; i < TRACK_EIGHT; i++) {
         v->at[i] = prd_min(v->at[i], PRD_TRACK_Y_MAX);
     }
 
@@ -666,625 +202,6 @@ prd_track_view_now(const prd_track_t *t, const prd_tracks_t *p,
     v->state = prd_track_state(horizon ? v->unit * sqrtf(b->level_short + 1)
                                        : b->level_long,
                                v->coarse, v->young);
-}
-
-
-static const prd_track_state_t *
-prd_track_weights(const prd_track_state_t *s, unsigned state)
-{
-    unsigned  idle;
-
-    if (s[state].votes >= TRACK_KNOWN) {
-        return &s[state];
-    }
-
-    idle = PRD_TRACK_IDLE + prd_track_state_idle(state);
-
-    return s[idle].votes >= TRACK_KNOWN ? &s[idle] : &s[PRD_TRACK_ALL];
-}
-
-
-/* Experts with a location. */
-
-static void
-prd_track_make_pooled(const prd_track_horizon_t *h, const prd_track_view_t *v,
-    prd_track_made_t *m)
-{
-    float                      at;
-    unsigned                   e;
-    prd_quad_t                 d, z, q;
-    const prd_track_errors_t  *t;
-
-    const prd_quad_t           none = { 0, 0, 0, 0 };
-
-    for (e = 0; e < PRD_EXPERT_LOCATIONS; e++) {
-        at = v->at[e];
-        d = v->unit * sqrtf(at + 1) + none;
-        m->state[e] = (uint8_t) prd_track_state(at, v->coarse, v->young);
-        t = prd_track_errors(h->errors[e], m->state[e]);
-
-        z = prd_quad(t->q);
-        q = prd_quad_pick(z < 0, at * (1 + z), at + d * z);
-        q = prd_quad_pick(q > 0, q, none);
-        memcpy(m->q[e], &q, sizeof(q));
-    }
-}
-
-
-/*
- * Bins at the same time of day and beside it.  Where a day is longer than the
- * ring, all bins there were: about the median of late, which moves with them.
- */
-
-static void
-prd_track_make_day(const prd_track_bins_t *b, const prd_track_view_t *v,
-    prd_track_made_t *m)
-{
-    float     values[3 * PRD_TRACK_RING / 12], *q;
-    int32_t   back;
-    unsigned  n, d, j;
-
-    n = 0;
-    q = m->q[PRD_EXPERT_DAY];
-
-    if (v->day > PRD_TRACK_RING) {
-        q[0] = m->q[PRD_EXPERT_RECENT][0];
-
-        for (j = 1; j < PRD_QUANTILES; j++) {
-            q[j] = prd_max(prd_track_unpack(b->ever[j - 1]), q[j - 1]);
-        }
-
-        return;
-    }
-
-    for (d = v->day; d >= 12 && d < PRD_TRACK_RING + 12; d += v->day) {
-        for (j = 0; j < 3; j++) {
-            back = (int32_t) (d + j) - (int32_t) v->ahead - 1;
-
-            if (back >= 0 && back < (int32_t) v->n) {
-                values[n++] = v->past[-back];
-            }
-        }
-    }
-
-    if (n >= 3) {
-        prd_track_quantiles(values, n, q);
-
-    } else {
-        memcpy(q, m->q[PRD_EXPERT_RECENT], sizeof(m->q[0]));
-    }
-}
-
-
-/* The last value, and what has been added to it until the horizon. */
-
-static void
-prd_track_make_steps(const prd_track_bins_t *b, unsigned horizon,
-    const prd_track_view_t *v, float q[PRD_QUANTILES])
-{
-    unsigned         i;
-    const uint16_t  *steps;
-
-    q[0] = v->at[PRD_EXPERT_LAST];
-    steps = b->steps[horizon][q[0] == 0];
-
-    for (i = 1; i < PRD_QUANTILES; i++) {
-        q[i] = q[0] + prd_track_unpack(steps[i - 1]);
-        q[i] = prd_max(q[i], q[i - 1]);
-    }
-}
-
-
-/* What came a period after a bin like this one: `n` differences. */
-
-static void
-prd_track_make_period(const prd_track_view_t *v, unsigned n,
-    float q[PRD_QUANTILES])
-{
-    float         e[TRACK_RECENT], base;
-    unsigned      i;
-    const float  *now, *was;
-
-    base = v->past[(int32_t) ((v->ahead - 1) % v->period)
-                   - (int32_t) v->period + 1];
-    now = v->past - n + 1;
-    was = now - v->period;
-
-    for (i = 0; i < n; i++) {
-        e[i] = now[i] - was[i];
-    }
-
-    prd_track_quantiles(e, n, q);
-
-    for (i = 0; i < PRD_QUANTILES; i++) {
-        q[i] = prd_max(base + q[i], 0);
-    }
-}
-
-
-/* Experts of the client's own. */
-
-static void
-prd_track_make_own(const prd_track_bins_t *b, unsigned horizon,
-    const prd_track_view_t *v, prd_track_made_t *m)
-{
-    unsigned  n, lag;
-
-    prd_track_make_steps(b, horizon, v, m->q[PRD_EXPERT_STEPS]);
-
-    n = prd_min(v->n, TRACK_RECENT);
-    prd_track_quantiles(v->past - n + 1, n, m->q[PRD_EXPERT_RECENT]);
-
-    lag = v->period;
-
-    if (lag && v->n >= 2 * lag) {
-        prd_track_make_period(v, prd_min(v->n - lag, TRACK_RECENT),
-                              m->q[PRD_EXPERT_PERIOD]);
-
-    } else {
-        memcpy(m->q[PRD_EXPERT_PERIOD], m->q[PRD_EXPERT_LAST],
-               sizeof(m->q[0]));
-    }
-
-    prd_track_make_day(b, v, m);
-}
-
-
-static void
-prd_track_make_extra(prd_track_made_t *m, unsigned i,
-    const float q[PRD_QUANTILES])
-{
-    float     v;
-    unsigned  e, k;
-
-    e = PRD_EXPERT_EXTRA + i;
-
-    for (k = 0; k < PRD_QUANTILES; k++) {
-        v = q[k];
-
-        if (!(v >= 0)) {
-            return;
-        }
-
-        v = prd_min(v, PRD_TRACK_Y_MAX);
-        m->q[e][k] = k ? prd_max(v, m->q[e][k - 1]) : v;
-    }
-
-    m->said[e] = 1;
-}
-
-
-/*
- * e^-x of x >= 0 as prd_track_exp() has it, and 0 where an expert has lost so
- * much that it has no say.
- */
-
-static inline prd_quad_t
-prd_track_decay(prd_quad_t x)
-{
-    prd_quad_t       t, f, part;
-    prd_quad_bits_t  i, two;
-
-    t = -TRACK_ETA * x * 1.44269504f;
-    i = __builtin_convertvector(t + 128.0f, prd_quad_bits_t) - 128;
-    f = t - __builtin_convertvector(i, prd_quad_t);
-    two = (i + 127) << 23;
-    memcpy(&part, &two, sizeof(part));
-
-    return prd_quad_pick(x < TRACK_HOPELESS,
-                         (1 + f * (0.6565f + f * 0.3435f)) * part,
-                         (prd_quad_t) { 0, 0, 0, 0 });
-}
-
-
-/* Own losses as numbers; there is more room than there are. */
-
-static inline void
-prd_track_losses(const uint8_t own[PRD_EXPERTS][PRD_QUANTILES],
-    float losses[TRACK_ROOM])
-{
-    uint8_t   bytes[TRACK_ROOM];
-    unsigned  i;
-
-    memset(bytes, 0, sizeof(bytes));
-    memcpy(bytes, own, PRD_QUANTILES * PRD_EXPERTS);
-
-    for (i = 0; i < TRACK_ROOM; i++) {
-        losses[i] = (float) bytes[i];
-    }
-}
-
-
-/* Weights, and with them the mixture. */
-
-static void
-prd_track_make_weights(const prd_track_bins_t *b, const prd_track_state_t *s,
-    unsigned far, prd_track_made_t *m)
-{
-    float         near[TRACK_ROOM];
-    unsigned      e;
-    prd_quad_t    l[PRD_EXPERTS], best, sum, mix, w;
-
-    prd_track_losses(b->loss[far], m->own);
-
-    for (e = 0; e < PRD_EXPERTS; e++) {
-        l[e] = prd_quad(&m->own[e * PRD_QUANTILES]) / TRACK_OWN
-               + TRACK_POOLED * prd_quad(s->loss[e]);
-    }
-
-    if (far) {
-        prd_track_losses(b->loss[0], near);
-
-        for (e = 0; e < PRD_EXPERTS; e++) {
-            l[e] += TRACK_NEAR * prd_quad(&near[e * PRD_QUANTILES])
-                    / TRACK_OWN;
-        }
-    }
-
-    best = l[0];
-
-    for (e = 1; e < PRD_EXPERTS; e++) {
-        if (m->said[e]) {
-            best = prd_quad_min(best, l[e]);
-        }
-    }
-
-    sum = mix = (prd_quad_t) { 0, 0, 0, 0 };
-
-    for (e = 0; e < PRD_EXPERTS; e++) {
-        l[e] = m->said[e] ? prd_track_decay(l[e] - best)
-                          : (prd_quad_t) { 0, 0, 0, 0 };
-        sum += l[e];
-    }
-
-    for (e = 0; e < PRD_EXPERTS; e++) {
-        w = l[e] / sum;
-        mix += w * prd_quad(m->q[e]);
-        memcpy(m->weight[e], &w, sizeof(w));
-    }
-
-    memcpy(m->mix, &mix, sizeof(mix));
-}
-
-
-/* Nobody has said anything yet; all but extras will. */
-
-static void
-prd_track_make_begin(prd_track_made_t *m)
-{
-    memset(m->q, 0, sizeof(m->q));
-    memset(m->said, 0, sizeof(m->said));
-    memset(m->said, 1, PRD_EXPERT_EXTRA);
-}
-
-
-/*
- * Where the last quantile ends, however wide others are: twice what the
- * client's own steps make of it, the larger ones of those above 0 and 0, and
- * further while hardly any bin can have been beyond it.  Widths are learned of
- * all clients in a state, of which a few unruly ones make most of the misses:
- * a quiet one would be given theirs.
- */
-
-static float
-prd_track_reach(const prd_track_bins_t *b, unsigned horizon,
-    const prd_track_view_t *v, const prd_track_made_t *m)
-{
-    float     far, last, more;
-    unsigned  i;
-
-    if (b->age < TRACK_RARE) {
-        return INFINITY;
-    }
-
-    i = PRD_QUANTILES - 1;
-    last = v->at[PRD_EXPERT_LAST];
-    more = prd_track_unpack(b->steps[horizon][last != 0][i - 1]);
-    more = prd_max(more, m->q[PRD_EXPERT_STEPS][i] - last);
-    far = last + more - m->mix[0];
-
-    /* steps from where it is now; where it will be errors are larger */
-
-    if (m->mix[0] > last) {
-        far = more * sqrtf((m->mix[0] + 1) / (last + 1));
-    }
-
-    far = prd_max(far, 0) * (2 + 2.0f * TRACK_RARE / (float) b->age);
-
-    return prd_max(m->mix[0] + far, m->mix[i]);
-}
-
-
-/* Everything of a forecast; extras were put there before. */
-
-static void
-prd_track_make(const prd_track_bins_t *b, const prd_tracks_t *p,
-    const prd_track_horizon_t *h, unsigned horizon, const prd_track_view_t *v,
-    prd_track_made_t *m)
-{
-    float     d, w, q;
-    unsigned  i;
-
-    prd_track_make_pooled(h, v, m);
-    prd_track_make_own(b, horizon, v, m);
-
-    prd_track_make_weights(b, prd_track_weights(h->state, v->state),
-                           horizon > 0, m);
-
-    /* a mean error beside it, or where it is 0 there is nothing to widen */
-
-    d = v->unit * sqrtf(m->mix[0] + 1);
-    m->out[0] = m->mix[0];
-
-    for (i = 1; i < PRD_QUANTILES; i++) {
-        w = h->state[v->state].width[i - 1]
-            + h->state[PRD_TRACK_ALL].width[i - 1]
-            + (float) b->shift[horizon][i - 1] / TRACK_SHIFT_ONE;
-        q = prd_max(m->mix[i] - m->mix[0], 0) + d;
-        q = m->mix[0] + q * prd_track_exp(w) - d;
-
-        if (i == PRD_QUANTILES - 1) {
-            q = prd_min(q, prd_track_reach(b, horizon, v, m));
-        }
-
-        m->out[i] = prd_max(q, m->out[i - 1]);
-    }
-
-    for (i = 0; i < PRD_QUANTILES; i++) {
-        if (p->whole && m->out[i] < TRACK_WHOLE) {
-            m->out[i] = floorf(m->out[i] + 0.5f);
-        }
-
-        m->out[i] = prd_min(m->out[i], PRD_TRACK_Y_MAX);
-    }
-}
-
-
-/* A number of 0 .. 1 to round by: a small generator in each record (Hull and
- * Dobell's conditions). */
-
-static inline float
-prd_track_dice(uint32_t *random)
-{
-    *random = *random * 5 + 113;
-
-    return ((float) (*random & 255) + 0.5f) / 256;
-}
-
-
-/* Own losses: those above the best one, fading. */
-
-static void
-prd_track_score_own(prd_track_bins_t *b, unsigned far,
-    const prd_track_made_t *m, const prd_quad_t loss[PRD_EXPERTS])
-{
-    int32_t          rounded[TRACK_ROOM];
-    uint8_t          bytes[TRACK_ROOM];
-    uint32_t         random;
-    unsigned         e, i;
-    prd_quad_t       l[PRD_EXPERTS], best, v;
-    prd_quad_bits_t  dice, whole;
-
-    const prd_quad_t  none = { 0, 0, 0, 0 };
-
-    for (e = 0; e < PRD_EXPERTS; e++) {
-        l[e] = prd_quad(&m->own[e * PRD_QUANTILES]) * TRACK_FADE
-               + loss[e] * TRACK_OWN;
-    }
-
-    best = l[0];
-
-    for (e = 1; e < PRD_EXPERTS; e++) {
-        if (m->said[e]) {
-            best = prd_quad_min(best, l[e]);
-        }
-    }
-
-    /* each quantile has the next PRD_EXPERTS numbers of the generator */
-
-    for (i = 0, random = b->random; i < PRD_QUANTILES; i++) {
-        dice[i] = (int32_t) (random & 255);
-        random = random * TRACK_DICE_TIMES + TRACK_DICE_PLUS;
-    }
-
-    b->random = (uint8_t) random;
-
-    for (e = 0; e < PRD_EXPERTS; e++) {
-        dice = (dice * 5 + 113) & 255;
-        v = l[e] - best;
-        v = prd_quad_pick(v > 0, v, none)
-            + (__builtin_convertvector(dice, prd_quad_t) + 0.5f) / 256;
-        whole = __builtin_convertvector(prd_quad_min(v, none + 255),
-                                        prd_quad_bits_t);
-        memcpy(&rounded[e * PRD_QUANTILES], &whole, sizeof(whole));
-    }
-
-    memset(&rounded[e * PRD_QUANTILES], 0,
-           sizeof(rounded) - e * PRD_QUANTILES * sizeof(int32_t));
-
-    for (i = 0; i < TRACK_ROOM; i++) {
-        bytes[i] = (uint8_t) rounded[i];
-    }
-
-    memcpy(b->loss[far], bytes, sizeof(b->loss[far]));
-}
-
-
-static void
-prd_track_score_pooled(prd_track_state_t *s, float error,
-    const prd_quad_t loss[PRD_EXPERTS])
-{
-    float       a;
-    unsigned    e;
-    prd_quad_t  m;
-
-    s->votes = prd_min(s->votes + 1, 500.0f);
-    a = 1 / s->votes;
-    s->error += a * (error - s->error);
-
-    for (e = 0; e < PRD_EXPERTS; e++) {
-        m = prd_quad(s->loss[e]);
-        m += a * (loss[e] - m);
-        memcpy(s->loss[e], &m, sizeof(m));
-    }
-}
-
-
-static void
-prd_track_widen(prd_track_horizon_t *h, unsigned state, unsigned i, float by,
-    const prd_track_view_t *view)
-{
-    float                v, most;
-    unsigned             k;
-    prd_track_state_t   *s;
-    prd_track_anchor_t  *a;
-
-    s = &h->state[state];
-    a = &h->anchor[state];
-
-    v = s->width[i] + 520 / (20 + s->votes) * by;
-    v = prd_max(v, -1);
-    v = prd_min(v, 1);
-
-    if (!view->slow || a->at_s == 0) {
-        memcpy(a->width, s->width, sizeof(a->width));
-        a->at_s = view->now_s;
-
-    } else if (view->now_s < a->at_s && a->at_s - view->now_s > 86400) {
-        a->at_s = view->now_s;
-
-    } else if (view->now_s > a->at_s) {
-        most = PRD_TRACK_BAND * (float) (view->now_s - a->at_s) / 86400;
-        most = prd_min(most, PRD_TRACK_BAND);
-        a->at_s = view->now_s;
-
-        for (k = 0; k < PRD_QUANTILES - 1; k++) {
-            a->width[k] += prd_max(prd_min(s->width[k] - a->width[k], most),
-                                   -most);
-        }
-    }
-
-    if (view->slow) {
-        v = prd_max(v, a->width[i] - PRD_TRACK_BAND);
-        v = prd_min(v, a->width[i] + PRD_TRACK_BAND);
-    }
-
-    s->width[i] = v;
-}
-
-
-static void
-prd_track_score_widths(prd_track_bins_t *b, prd_track_horizon_t *h,
-    const prd_track_view_t *view, unsigned horizon, const float *out, float y,
-    int vote)
-{
-    float     g, v;
-    uint32_t  random;
-    unsigned  i;
-
-    random = b->random;
-
-    for (i = 1; i < PRD_QUANTILES; i++) {
-        g = prd_track_levels[i] - (y <= out[i]);
-
-        v = (float) b->shift[horizon][i - 1]
-            + (TRACK_SHIFT + 0.5f / ((float) b->age + 4)) * TRACK_SHIFT_ONE
-              * g;
-        v = floorf(v + prd_track_dice(&random));
-        v = prd_max(v, -TRACK_SHIFT_ONE);
-        b->shift[horizon][i - 1] = (int8_t) prd_min(v, TRACK_SHIFT_ONE);
-
-        if (vote) {
-            prd_track_widen(h, view->state, i - 1, TRACK_WIDTH * g, view);
-
-            if (i == PRD_QUANTILES - 1) {
-                prd_track_widen(h, PRD_TRACK_ALL, i - 1, TRACK_WIDTH_ALL * g,
-                                view);
-            }
-        }
-    }
-
-    v = (float) b->covered[horizon]
-        + ((y <= out[2] ? 255.0f : 0) - (float) b->covered[horizon]) / 64;
-    v = floorf(v + prd_track_dice(&random));
-    b->covered[horizon] = (uint8_t) prd_min(v, 255.0f);
-    b->random = (uint8_t) random;
-}
-
-
-/* What came is compared with what had been forecast. */
-
-static void
-prd_track_score(prd_track_bins_t *b, prd_track_horizon_t *h,
-    unsigned horizon, const prd_track_view_t *v, const prd_track_made_t *m,
-    float y, int vote)
-{
-    float       k, d, z, error, unit;
-    unsigned    e, c, n, idle;
-    prd_quad_t  loss[PRD_EXPERTS], off, mean;
-
-    static const float  share[PRD_QUANTILES] = {
-        /* a quarter of 1 / (1 - level + 0.05) */
-        0.25f / 0.55f, 0.25f / 0.45f, 0.25f / 0.3f, 0.25f / 0.18f
-    };
-
-    const prd_quad_t  level = prd_quad(prd_track_levels);
-    const prd_quad_t  part = prd_quad(share);
-    const prd_quad_t  none = { 0, 0, 0, 0 };
-    const prd_quad_t  most = none + TRACK_LOSS_MAX;
-
-    /* what is far, or in an unruly state, is further off anyway */
-
-    unit = b->scale * prd_max(prd_track_weights(h->state, v->state)->error,
-                              1.0f);
-    error = fabsf(y - m->out[0]) / b->scale;
-    error = prd_min(error, TRACK_ERROR_MAX);
-
-    for (e = 0; e < PRD_EXPERTS; e++) {
-        off = y - prd_quad(m->q[e]);
-        off = prd_quad_pick(off >= 0, level * off, (1 - level) * -off)
-              * part / unit;
-        loss[e] = m->said[e] ? prd_quad_min(off, most) : none;
-    }
-
-    prd_track_score_own(b, horizon > 0, m, loss);
-    prd_track_score_widths(b, h, v, horizon, m->out, y, vote);
-
-    if (!vote) {
-        return;
-    }
-
-    /* who is silent is taken for one of the crowd */
-
-    for (e = 0, mean = none, n = 0; e < PRD_EXPERTS; e++) {
-        mean += loss[e];
-        n += m->said[e];
-    }
-
-    mean /= (float) n;
-
-    for (e = 0; e < PRD_EXPERTS; e++) {
-        loss[e] = m->said[e] ? loss[e] : mean;
-    }
-
-    idle = PRD_TRACK_IDLE + v->coarse;
-
-    prd_track_score_pooled(&h->state[v->state], error, loss);
-    prd_track_score_pooled(&h->state[idle], error, loss);
-    prd_track_score_pooled(&h->state[PRD_TRACK_ALL], error, loss);
-
-    for (e = 0; e < PRD_EXPERT_LOCATIONS; e++) {
-        d = y - v->at[e];
-        k = d < 0 ? v->at[e] : v->unit * sqrtf(v->at[e] + 1);
-        z = d / k;
-        c = prd_track_cell(z);
-
-        prd_track_errors_add(h->errors[e], m->state[e], c, v);
-        prd_track_errors_add(h->errors[e], idle, c, v);
-        prd_track_errors_add(h->errors[e], PRD_TRACK_ALL, c, v);
-    }
-
-    (void) prd_score_add(&h->score, y, m->out, m->q[PRD_EXPERT_STEPS]);
 }
 
 
@@ -1331,6 +248,7 @@ prd_track_wait_view(const prd_track_bins_t *b, const prd_track_wait_t *w,
         v->at[i] = prd_track_unpack(w->at[i - 1]);
     }
 
+    v->at[PRD_EXPERT_LOCATIONS] = 0;
     v->unit = prd_track_unpack(w->unit);
     v->state = w->state;
     v->coarse = prd_track_state_idle(w->state);
@@ -1344,61 +262,6 @@ prd_track_wait_view(const prd_track_bins_t *b, const prd_track_wait_t *w,
 
         prd_track_make_extra(m, i, q);
     }
-}
-
-
-/* Sum of differences of n bins to those `lag` before. */
-
-static float
-prd_track_unlike(const prd_track_view_t *v, unsigned lag, unsigned n)
-{
-    float        d, sum;
-    unsigned     i;
-    prd_quad_t   off, all;
-    const float *now, *was;
-
-    now = v->past - n + 1;
-    was = now - lag;
-    all = (prd_quad_t) { 0, 0, 0, 0 };
-
-    for (i = 0; i + 4 <= n; i += 4) {
-        off = prd_quad(&now[i]) - prd_quad(&was[i]);
-        all += (prd_quad_t) ((prd_quad_bits_t) off & INT32_MAX);
-    }
-
-    for (sum = 0; i < n; i++) {
-        d = now[i] - was[i];
-        sum += fabsf(d);
-    }
-
-    return sum + (all[0] + all[1] + (all[2] + all[3]));
-}
-
-
-/* The lag whose bins are the most alike. */
-
-static unsigned
-prd_track_period(const prd_track_view_t *v)
-{
-    float     sum, best;
-    unsigned  lag, n, found;
-
-    found = 0;
-    best = INFINITY;
-
-    for (lag = 1; lag <= TRACK_LAGS && 2 * lag <= v->n && lag + 4 <= v->n;
-         lag++)
-    {
-        n = prd_min(v->n - lag, TRACK_LAGS);
-        sum = prd_track_unlike(v, lag, n) / (float) n;
-
-        if (sum < best * 0.999999f) {
-            best = sum;
-            found = lag;
-        }
-    }
-
-    return found;
 }
 
 
@@ -1434,7 +297,7 @@ static void
 prd_track_remember(prd_track_bins_t *b, float y)
 {
     b->ring[b->head] = prd_track_pack(y);
-    b->head = (uint8_t) ((b->head + 1) % PRD_TRACK_RING);
+    b->head = (uint8_t) (b->head + 1u < PRD_TRACK_RING ? b->head + 1u : 0);
     b->filled = (uint8_t) prd_min(b->filled + 1, PRD_TRACK_RING);
     b->last = y;
 
@@ -1451,104 +314,11 @@ prd_track_remember(prd_track_bins_t *b, float y)
 }
 
 
-/* The median of how much bins differ, where they do: a single one moves it by
- * no more than a step, however large it is. */
-
-static float
-prd_track_usual(prd_track_bins_t *b, float change)
-{
-    float  usual;
-
-    usual = prd_track_unpack(b->usual);
-
-    if (change > 0) {
-        if (usual == 0) {
-            usual = change;
-
-        } else if (change > usual) {
-            usual = prd_min(usual * (1 + TRACK_STEP), change);
-
-        } else {
-            usual = prd_max(usual / (1 + TRACK_STEP), change);
-        }
-
-        b->usual = prd_track_pack(usual);
-    }
-
-    return usual;
-}
-
-
-/*
- * Quantiles that are followed: each goes up by a share of itself when there
- * was more, else down by as much less as the quantile is rarer, so that it
- * stays where it is exceeded as often as it should be (Robbins and Monro
- * 1951).  Shares let it find any size, and a bin keeps saying something for
- * hundreds of bins, where the ring forgets it.  What is added to a share, or
- * it could not leave 0, is no more than what is usual: a single bin of 1e14
- * must not stay for a day.
- */
-
-static inline uint16_t
-prd_track_follow(uint16_t code, float level, float y, float more)
-{
-    float  v;
-
-    v = prd_track_unpack(code);
-
-    if (y > v) {
-        v += TRACK_STEP * level * (v + more);
-        v = prd_min(v, y);
-
-    } else {
-        v -= TRACK_STEP * (1 - level) * v;
-    }
-
-    return prd_track_pack(v);
-}
-
-
-/* Of what is added to the last value until a horizon, and of all bins. */
-
-static void
-prd_track_steps_learn(prd_track_bins_t *b, float y)
-{
-    float      at, more;
-    unsigned   h, i, j;
-    uint16_t  *steps;
-
-    more = prd_track_usual(b, fabsf(y - b->last));
-    more = prd_min(b->scale / 2, more);
-
-    /* as in the ring: what is cut off is no change */
-
-    y = prd_track_unpack(prd_track_pack(y));
-
-    for (h = 0; h < PRD_TRACK_HORIZONS && b->filled >= prd_track_aheads[h];
-         h++)
-    {
-        j = (b->head + PRD_TRACK_RING - prd_track_aheads[h]) % PRD_TRACK_RING;
-        at = prd_track_unpack(b->ring[j]);
-        steps = b->steps[h][at == 0];
-
-        for (i = 1; i < PRD_QUANTILES; i++) {
-            steps[i - 1] = prd_track_follow(steps[i - 1], prd_track_levels[i],
-                                            y - at, more);
-        }
-    }
-
-    for (i = 1; i < PRD_QUANTILES; i++) {
-        b->ever[i - 1] = prd_track_follow(b->ever[i - 1], prd_track_levels[i],
-                                          y, more);
-    }
-}
-
-
 static void
 prd_track_learn(prd_track_t *t, const prd_tracks_t *p, unsigned class,
-    float y)
+    float y, float share)
 {
-    float              a, e, n, was, chance, share;
+    float              a, e, n, was, chance;
     prd_track_bins_t  *b;
 
     b = &t->bins[class];
@@ -1579,7 +349,6 @@ prd_track_learn(prd_track_t *t, const prd_tracks_t *p, unsigned class,
         b->size += 0.1f * (y - b->size);
     }
 
-    share = prd_track_share(t, p, class, b->bin);
     b->level_hour += 0.3f * (y / share - b->level_hour);
 
     n = prd_min(n + 1, 3 * 86400.0f / (float) p->bin_s[class]);
@@ -1646,10 +415,10 @@ prd_track_skip(prd_track_t *t, const prd_tracks_t *p, unsigned class,
 /*
  * One bin of `every`, in no order that a client could have, too: a sample of
  * each fourth one would show nothing but the same of a client that comes each
- * fourth bin.
+ * fourth bin.  `every` is 3 or a power of two.
  */
 
-static int
+static inline int
 prd_track_chosen(const prd_track_bins_t *b, unsigned every, unsigned what)
 {
     uint32_t  x;
@@ -1659,7 +428,7 @@ prd_track_chosen(const prd_track_bins_t *b, unsigned every, unsigned what)
     x *= 0x2c1b3c6du;
     x ^= x >> 12;
 
-    return x % every == 0;
+    return every == 3 ? x % 3 == 0 : (x & (every - 1)) == 0;
 }
 
 
@@ -1669,6 +438,7 @@ static void
 prd_track_step(prd_track_t *t, prd_tracks_t *p, unsigned class, float y,
     int vote, const prd_track_extra_t *extra, unsigned extras)
 {
+    float                 share;
     unsigned              i, every, horizon;
     prd_track_made_t      m;
     prd_track_view_t      v;
@@ -1678,6 +448,7 @@ prd_track_step(prd_track_t *t, prd_tracks_t *p, unsigned class, float y,
 
     b = &t->bins[class];
     h = p->horizon[class];
+    share = prd_track_share(t, p, class, b->bin + 1);
 
     v.day = 86400 / p->bin_s[class];
     v.period = b->period;
@@ -1707,7 +478,10 @@ prd_track_step(prd_track_t *t, prd_tracks_t *p, unsigned class, float y,
         w = &b->wait[i];
 
         if (w->due == 0 && prd_track_chosen(b, prd_max(every, 2), i)) {
-            prd_track_view_now(t, p, class, horizon, &v);
+            prd_track_view_now(t, class, horizon,
+                               prd_track_share(t, p, class, b->bin
+                                               + prd_track_aheads[horizon]),
+                               &v);
             prd_track_wait_put(w, &v, extra, extras, horizon);
 
             /* this bin is the first of them */
@@ -1718,7 +492,7 @@ prd_track_step(prd_track_t *t, prd_tracks_t *p, unsigned class, float y,
     if (prd_track_chosen(b, every, PRD_TRACK_WAIT)) {
         prd_track_make_begin(&m);
         v.ahead = 1;
-        prd_track_view_now(t, p, class, 0, &v);
+        prd_track_view_now(t, class, 0, share, &v);
         prd_track_view_past(b, 0, &v);
 
         for (i = 0; extra && i < extras; i++) {
@@ -1739,7 +513,7 @@ prd_track_step(prd_track_t *t, prd_tracks_t *p, unsigned class, float y,
     b->bin++;
 
     prd_track_steps_learn(b, y);
-    prd_track_learn(t, p, class, y);
+    prd_track_learn(t, p, class, y, share);
 
     if (class == p->profile) {
         prd_track_share_learn(t, p, class, b->bin, y);
@@ -1846,7 +620,9 @@ prd_track_make_now(const prd_track_t *t, const prd_tracks_t *p,
     v->period = b->period;
     v->ahead = prd_track_aheads[horizon];
 
-    prd_track_view_now(t, p, class, horizon, v);
+    prd_track_view_now(t, class, horizon,
+                       prd_track_share(t, p, class,
+                                       b->bin + prd_track_aheads[horizon]), v);
     prd_track_view_past(b, 0, v);
 
     extras = extra == NULL ? 0 : prd_min(extras, PRD_TRACK_EXTRAS);
@@ -1888,6 +664,7 @@ prd_track_explain(const prd_track_t *t, const prd_tracks_t *p,
 {
     float             n;
     double            pooled;
+    unsigned          e;
     prd_rc_t          rc;
     prd_track_made_t  m;
     prd_track_view_t  v;
@@ -1902,8 +679,9 @@ prd_track_explain(const prd_track_t *t, const prd_tracks_t *p,
         memcpy(q, m.q, sizeof(m.q));
     }
 
-    if (weight != NULL) {
-        memcpy(weight, m.weight, sizeof(m.weight));
+    for (e = 0; weight != NULL && e < PRD_EXPERTS; e++) {
+        m.weight[e] /= m.sum;
+        memcpy(weight[e], &m.weight[e], sizeof(weight[e]));
     }
 
     if (confidence != NULL) {
@@ -1917,196 +695,6 @@ prd_track_explain(const prd_track_t *t, const prd_tracks_t *p,
                                   &pooled);
         *confidence = n * (float) t->bins[class].covered[horizon] / 255
                       + (1 - n) * (float) pooled;
-    }
-
-    return PRD_OK;
-}
-
-
-void
-prd_track_init(prd_track_t *t)
-{
-    memset(t, 0, sizeof(prd_track_t));
-
-    t->version = PRD_TRACK_VERSION;
-    t->size = sizeof(prd_track_t);
-}
-
-
-prd_rc_t
-prd_tracks_init(prd_tracks_t *p, const uint32_t bin_s[PRD_TRACK_CLASSES])
-{
-    unsigned             i, k, e, profile;
-    prd_track_errors_t  *t;
-
-    static const float  prior[PRD_QUANTILES] = { 0, 2, 3, 5 };
-
-    profile = PRD_TRACK_CLASSES;
-
-    for (i = 0; i < PRD_TRACK_CLASSES; i++) {
-
-        if (bin_s[i] > 86400) {
-            return PRD_ERANGE;
-        }
-
-        if (bin_s[i] && (profile == PRD_TRACK_CLASSES
-                         || (bin_s[i] <= 3600 && bin_s[i] > bin_s[profile])))
-        {
-            profile = i;
-        }
-    }
-
-    if (profile == PRD_TRACK_CLASSES) {
-        return PRD_ERANGE;
-    }
-
-    memset(p, 0, sizeof(prd_tracks_t));
-
-    p->version = PRD_TRACK_VERSION;
-    p->size = sizeof(prd_tracks_t);
-    p->profile = profile;
-    p->whole = 1;
-    memcpy(p->bin_s, bin_s, sizeof(p->bin_s));
-
-    for (i = 0; i < PRD_TRACK_CLASSES; i++) {
-        for (k = 0; k < PRD_TRACK_HORIZONS; k++) {
-            for (e = 0; e < PRD_EXPERT_LOCATIONS; e++) {
-                t = &p->horizon[i][k].errors[e][PRD_TRACK_ALL];
-                memcpy(t->q, prior, sizeof(prior));
-            }
-        }
-    }
-
-    return PRD_OK;
-}
-
-
-prd_rc_t
-prd_tracks_check(const prd_tracks_t *p, size_t size)
-{
-    unsigned                    i, k, e, j, n;
-    prd_rc_t                    rc;
-    const float                *f;
-    const double               *d;
-    const prd_track_errors_t   *t;
-    const prd_track_horizon_t  *h;
-
-    if (size != sizeof(prd_tracks_t) || p->version != PRD_TRACK_VERSION
-        || p->size != sizeof(prd_tracks_t))
-    {
-        return PRD_EVERSION;
-    }
-
-    rc = p->profile < PRD_TRACK_CLASSES && p->bin_s[p->profile]
-         ? PRD_OK : PRD_ECORRUPT;
-
-    for (i = 0; i < PRD_TRACK_CLASSES; i++) {
-
-        if (p->bin_s[i] > 86400) {
-            rc = PRD_ECORRUPT;
-        }
-
-        for (k = 0; k < PRD_TRACK_HORIZONS; k++) {
-            h = &p->horizon[i][k];
-
-            for (e = 0; e < PRD_EXPERT_LOCATIONS; e++) {
-                for (j = 0; j < PRD_TRACK_STATES; j++) {
-                    t = &h->errors[e][j];
-
-                    for (n = 0; n < PRD_QUANTILES; n++) {
-                        if (!(fabsf(t->q[n]) <= 4096)
-                            || (n && t->q[n] < t->q[n - 1]))
-                        {
-                            rc = PRD_ECORRUPT;
-                        }
-                    }
-                }
-            }
-
-            for (j = 0; j < PRD_TRACK_STATES; j++) {
-                f = &h->state[j].votes;
-
-                for (n = 0; n < sizeof(h->state[j]) / sizeof(float); n++) {
-                    if (!(fabsf(f[n]) <= 1000)) {
-                        rc = PRD_ECORRUPT;
-                    }
-                }
-            }
-
-            for (j = 0; j < PRD_TRACK_STATES; j++) {
-                f = h->anchor[j].width;
-
-                for (n = 0; n < PRD_QUANTILES - 1; n++) {
-                    if (!(fabsf(f[n]) <= 1000)) {
-                        rc = PRD_ECORRUPT;
-                    }
-                }
-            }
-
-            d = &h->score.n;
-
-            for (j = 0; j < sizeof(h->score) / sizeof(double); j++) {
-                if (!(d[j] >= 0 && d[j] <= 1e30)) {
-                    rc = PRD_ECORRUPT;
-                }
-            }
-        }
-    }
-
-    return rc;
-}
-
-
-prd_rc_t
-prd_track_check(const prd_track_t *t, size_t size)
-{
-    unsigned                 i, k;
-    const float             *f;
-    const prd_track_bins_t  *b;
-
-    if (size != sizeof(prd_track_t)) {
-        return PRD_EVERSION;
-    }
-
-    if (t->version == 0 && t->size == 0) {
-        return PRD_OK;
-    }
-
-    if (t->version != PRD_TRACK_VERSION || t->size != sizeof(prd_track_t)) {
-        return PRD_EVERSION;
-    }
-
-    for (i = 0; i < PRD_TRACK_CLASSES; i++) {
-        b = &t->bins[i];
-
-        if (b->head >= PRD_TRACK_RING || b->filled > PRD_TRACK_RING
-            || b->period > TRACK_LAGS)
-        {
-            return PRD_ECORRUPT;
-        }
-
-        f = &b->last;
-
-        for (k = 0; k < 11; k++) {
-            if (!(fabsf(f[k]) <= 2 * PRD_TRACK_Y_MAX)
-                || (f[k] < 0 && &f[k] != &b->trend))
-            {
-                return PRD_ECORRUPT;
-            }
-        }
-
-        if (b->age && (b->filled == 0 || b->scale < TRACK_SCALE_MIN)) {
-            return PRD_ECORRUPT;
-        }
-
-        for (k = 0; k < PRD_TRACK_WAIT; k++) {
-            if (b->wait[k].state >= PRD_TRACK_IDLE
-                || b->wait[k].due
-                   > prd_track_aheads[1 + k / PRD_TRACK_FAR])
-            {
-                return PRD_ECORRUPT;
-            }
-        }
     }
 
     return PRD_OK;

@@ -11,9 +11,6 @@
 #include "prd_pool.h"
 
 
-#define PRD_POOL_SUB  20                      /* Q50 = Q30 << 20 */
-
-
 void
 prd_pool_terms(prd_pool_terms_t *t, prd_rate_t capacity,
     uint32_t borrow_milli, uint32_t unit)

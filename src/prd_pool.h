@@ -25,6 +25,7 @@
 #define PRD_POOL_DEPTH_S   5
 #define PRD_POOL_FULL      ((int32_t) 1 << 30)
 #define PRD_POOL_PER_MS    214748                 /* 2^30 / 5000 */
+#define PRD_POOL_SUB       20                     /* Q50 = Q30 << 20 */
 
 /*
  * A worker's chunk, D/16384 = 0.3 ms worth of capacity, and what the lower end

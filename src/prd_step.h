@@ -1,7 +1,7 @@
 
 /*
- * Steps of a decision that prd_decide.c and leases (prd_lease_inner.h) share.
- * For these alone.
+ * Steps of a decision that prd_decide.c, leases (prd_lease_inner.h) and runs
+ * (prd_run.h) share.  For these alone.
  */
 
 
@@ -27,8 +27,34 @@ void prd_step_terms(prd_view_t *view, const prd_policy_t *policy,
 /* The reason of answer->verdict. */
 prd_reason_e prd_step_reason(const prd_ask_t *ask, const prd_answer_t *answer);
 
-/* Is the slot still the tag's? */
-int prd_step_holds(const prd_view_t *view, uint32_t slot, uint64_t tag);
+/*
+ * Is the slot still the tag's?  A response may take minutes, in which a drained
+ * newcomer's slot may have been given away; the overflow's never is.
+ */
+
+static inline int
+prd_step_holds(const prd_view_t *view, uint32_t slot, uint64_t tag)
+{
+    return slot >= prd_zone_slots(view)
+           || atomic_load_explicit(&view->table.tags[slot],
+                                   memory_order_acquire)
+              == tag;
+}
+
+
+
+/* Of an envelope with such a backlog; the most that its backlog can be. */
+uint32_t prd_step_trust(const prd_view_t *view, const prd_policy_t *policy,
+    uint64_t env, uint32_t backlog);
+uint32_t prd_step_most(const prd_view_t *view, uint64_t env);
+
+/*
+ * The demand of requests like one that met such a backlog, `cost` in all; 0:
+ * demand is not kept.
+ */
+void prd_step_owed(prd_view_t *view, const prd_policy_t *policy,
+    const prd_ask_t *ask, uint32_t slot, uint32_t backlog, uint64_t env,
+    uint32_t cost);
 
 
 #endif /* PRD_STEP_H_INCLUDED */

@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "lab.h"
+#include "prd_run.h"
 
 
 #define THREADS  5
@@ -283,6 +284,66 @@ sums(void)
        "%u of %u met a claim that did not get on", full + again,
        THREADS * ROUNDS);
     is_int(prd_zone_clients(&zone), clients, "counted as many");
+
+    free(zone.zone);
+}
+
+
+/* Runs of few clients by all workers at once: nothing is lost either. */
+
+static void *
+runs(void *data)
+{
+    int           i;
+    uint32_t      k;
+    worker_t     *w = data;
+    prd_ask_t     ask;
+    prd_run_t     r;
+    prd_answer_t  a;
+
+    memset(&r, 0, sizeof(prd_run_t));
+
+    for (i = 0, k = 0; i < ROUNDS; i++) {
+
+        if (next(w) % 64 == 0) {
+            k = (uint32_t) (next(w) % w->keys);
+        }
+
+        ask = lab_ask(w->policy, 10000 + k, w->now_ms);
+        prd_run_decide(&w->view, w->policy, &r, &ask, &a);
+        w->charged[k] += a.verdict == PRD_PASSED ? a.cost : 0;
+
+        if (next(w) % 256 == 0) {
+            prd_run_end(&w->view, w->policy, &r);
+        }
+    }
+
+    prd_run_end(&w->view, w->policy, &r);
+
+    return NULL;
+}
+
+
+static void
+run_sums(void)
+{
+    uint32_t  i, k, slot, wrong;
+    uint64_t  sum;
+
+    start(4000, 3, "rate=0.001r/d burst=4000000 max=0.001r/d");
+    run(runs);
+
+    for (k = wrong = 0; k < 3; k++) {
+
+        for (i = 0, sum = 0; i < THREADS; i++) {
+            sum += worker[i].charged[k];
+        }
+
+        slot = prd_table_find(&zone.table, prd_tag(10000 + k));
+        wrong += slot == PRD_NO_SLOT || lab_level(&zone, slot) != sum;
+    }
+
+    is_int(wrong, 0, "levels are the sums of what was admitted in runs");
 
     free(zone.zone);
 }
@@ -574,6 +635,7 @@ main(void)
 {
     races();
     sums();
+    run_sums();
     pool();
     chaos(24, 200);
     chaos(160, 180);
