@@ -32,6 +32,9 @@
 #define PRD_PRIOR_GAIN     0.005
 #define PRD_PRIOR_BLOCKS   8          /* a client's first ones make the prior */
 #define PRD_PRIOR_HOURS    4
+#define PRD_PRIOR_FIRST    0.25       /* of a vote: most never come back */
+#define PRD_YOUNG_HOURS    24         /* from PRD_PRIOR_HOURS on a client is */
+#define PRD_YOUNG_RATES    8          /* free to so many newcomers' rates */
 #define PRD_LEAST          1e-3       /* tokens; what is not a number, too */
 #define PRD_MOST           1e13
 #define PRD_LOG_DEPTH      40.0       /* log2: no envelope is greater */
@@ -424,6 +427,7 @@ prd_learned_block(prd_learned_t *l, prd_pooled_t *p,
 {
     int       missed, above;
     float     y, b, least, most;
+    double    gain;
     unsigned  age;
 
     peak = prd_learned_sane((float) peak);
@@ -446,8 +450,10 @@ prd_learned_block(prd_learned_t *l, prd_pooled_t *p,
                         PRD_DEPTH_VOTES, t->learning, now_s);
 
         if (l->blocks < PRD_PRIOR_BLOCKS) {
-            p->mu += PRD_PRIOR_GAIN * (y - p->mu);
-            p->sigma += PRD_PRIOR_GAIN * (1.25 * fabs(y - p->mu) - p->sigma);
+            gain = l->blocks ? PRD_PRIOR_GAIN
+                             : PRD_PRIOR_GAIN * PRD_PRIOR_FIRST;
+            p->mu += gain * (y - p->mu);
+            p->sigma += gain * (1.25 * fabs(y - p->mu) - p->sigma);
         }
     }
 
@@ -572,7 +578,7 @@ static void
 prd_learned_rate(prd_learned_t *l, const prd_pooled_t *p,
     const prd_envelope_terms_t *t, int on, double now_s)
 {
-    float  r, near, hour, hours, count;
+    float  r, near, hour, hours, count, young;
 
     r = l->cap_rate;
     near = (float) prd_learned_forecast(l, p, t, now_s);
@@ -609,6 +615,17 @@ prd_learned_rate(prd_learned_t *l, const prd_pooled_t *p,
     }
 
     r = prd_max(r, near);
+
+    /*
+     * Bounded by a day's growth from what newcomers get, who is heavier than
+     * most would be beyond its envelope for days, with a standing backlog and
+     * hence without trust.
+     */
+
+    if (l->hours >= PRD_PRIOR_HOURS && l->hours < PRD_YOUNG_HOURS) {
+        young = (float) (PRD_YOUNG_RATES * p->newcomer_r);
+        l->cap_rate = prd_max(l->cap_rate, prd_min(r, young));
+    }
 
     l->rate = prd_learned_bound(r, &l->cap_rate, l->rate_at, t->learning,
                                 now_s);
