@@ -247,8 +247,10 @@ tsan:
 	$(if $(TSAN),,$(error no t/unit/tsan_*_test.c))
 	+@$(SAN_ENV) $(MAKE) SANITIZE=thread UNIT_ONLY='$(TSAN)' unit-run
 
-FUZZ_CFLAGS  = -std=gnu11 $(WARN) -O1 -g -Isrc $\
-               -fsanitize=address,undefined -fno-sanitize-recover=all
+# clang's warnings are those of nginx's configure, too
+
+FUZZ_CFLAGS  = -std=gnu11 $(WARN) -Wconditional-uninitialized -O1 -g $\
+               -Isrc -fsanitize=address,undefined -fno-sanitize-recover=all
 
 $(BUILD)/fuzz/obj/%.o: src/%.c
 	@mkdir -p $(@D)

@@ -219,6 +219,7 @@ ngx_http_predictive_explain_identity(ngx_http_predictive_api_t *api,
 
     id = NULL;
     why = "";
+    len = 0;
 
     words[0].data = kind;
     words[0].len = ngx_strlen(kind);

@@ -171,6 +171,8 @@ prd_quad_min(prd_quad_t a, prd_quad_t b)
     unsigned    i;
     prd_quad_t  least;
 
+    least = a;
+
     for (i = 0; i < 4; i++) {
         least[i] = a[i] < b[i] ? a[i] : b[i];
     }
@@ -184,6 +186,8 @@ prd_quad_max(prd_quad_t a, prd_quad_t b)
 {
     unsigned    i;
     prd_quad_t  most;
+
+    most = a;
 
     for (i = 0; i < 4; i++) {
         most[i] = a[i] > b[i] ? a[i] : b[i];

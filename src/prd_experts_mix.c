@@ -292,6 +292,7 @@ prd_track_score_own(prd_track_bins_t *b, unsigned far,
     const prd_quad_t  none = { 0, 0, 0, 0 };
 
     best = none + INFINITY;
+    dice = (prd_quad_bits_t) none;
 
     for (e = 0; e < PRD_EXPERT_EXTRA; e++) {
         l[e] = prd_quad(&m->own[e * PRD_QUANTILES]) * TRACK_FADE

@@ -178,6 +178,7 @@ rpl_series_counts(rpl_reader_t *r, rpl_serie_t *s, const char *p)
 
     size = strlen(p) / 2 + 1;
     s->y = rpl_alloc(size * sizeof(float));
+    stop = NULL;
 
     for ( ;; ) {
         while (*p == ' ') {
