@@ -60,11 +60,12 @@ NGX_OPT      = $(OPT) -DNGX_DEBUG_PALLOC=1
 # gcc: TSan does not know fences; where they are, what they order is atomic
 SAN          = -fsanitize=$(SANITIZE) -fno-sanitize-recover=all \
                $(if $(findstring thread,$(SANITIZE)),-Wno-tsan)
-# nginx hands memcpy() a NULL with length 0 and stores 32 bits anywhere; in
-# our files both are errors
+# nginx hands memcpy() a NULL with length 0, stores 32 bits anywhere and moves
+# pointers that it did not set; in our files all three are errors
 SAN_NGINX    = $(SAN) \
                $(if $(findstring undefined,$(SANITIZE)), \
-                    -fno-sanitize=nonnull-attribute -fno-sanitize=alignment)
+                    -fno-sanitize=nonnull-attribute -fno-sanitize=alignment \
+                    -fno-sanitize=pointer-overflow)
 endif
 
 CFLAGS       = -std=gnu11 $(WARN) $(OPT) $(MAP)

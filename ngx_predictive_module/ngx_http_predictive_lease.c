@@ -221,6 +221,7 @@ ngx_http_predictive_store_decide(ngx_http_predictive_ctx_t *ctx)
             answer = &part->answer;
 
             if (zone->store == NULL) {
+                prd_run_end(&zone->view, &zone->policy, &zone->run);
                 prd_judge(&zone->view, &zone->policy, &part->ask, answer);
 
             } else {

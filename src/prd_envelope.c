@@ -614,18 +614,23 @@ prd_learned_rate(prd_learned_t *l, const prd_pooled_t *p,
         }
     }
 
-    r = prd_max(r, near);
-
     /*
      * Bounded by a day's growth from what newcomers get, who is heavier than
      * most would be beyond its envelope for days, with a standing backlog and
-     * hence without trust.
+     * hence without trust.  By its habit, which takes hours to move: a key
+     * that was stolen early is not to flood at once.
      */
 
-    if (l->hours >= PRD_PRIOR_HOURS && l->hours < PRD_YOUNG_HOURS) {
-        young = (float) (PRD_YOUNG_RATES * p->newcomer_r);
-        l->cap_rate = prd_max(l->cap_rate, prd_min(r, young));
+    if (t->young && l->hours >= PRD_PRIOR_HOURS && l->hours < PRD_YOUNG_HOURS)
+    {
+        young = prd_min(r, (float) (PRD_YOUNG_RATES * p->newcomer_r));
+
+        if (young > l->cap_rate) {
+            l->cap_rate = young;
+        }
     }
+
+    r = prd_max(r, near);
 
     l->rate = prd_learned_bound(r, &l->cap_rate, l->rate_at, t->learning,
                                 now_s);

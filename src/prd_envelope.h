@@ -190,6 +190,8 @@ typedef struct {
                                       /* forecast of this client otherwise; */
                                       /* 0: nothing */
     uint32_t  phase_s;                /* of this client */
+    int       young;                  /* who is younger than a day may be */
+                                      /* several newcomers */
 } prd_envelope_terms_t;
 
 

@@ -75,6 +75,10 @@ prd_forecaster_terms(const prd_view_t *view, const prd_policy_t *policy,
     t->horizon_s = prd_max(policy->params.horizon_s, PRD_BIN_S);
     t->learning = now_s < (double) view->zone->learn_since_s
                           + policy->params.warmup_s;
+
+    /* where a key is worth its own habit alone, it grows by the day */
+
+    t->young = !policy->params.floor_none;
     t->ahead = 0;
     t->phase_s = 0;
 }

@@ -13,8 +13,9 @@
 #define DAY  86400.0
 
 
-static const prd_envelope_terms_t  warm = { 0.001, 300, 0, 0, 0 };
-static const prd_envelope_terms_t  cold = { 0.001, 300, 1, 0, 0 };
+static const prd_envelope_terms_t  warm = { 0.001, 300, 0, 0, 0, 0 };
+static const prd_envelope_terms_t  cold = { 0.001, 300, 1, 0, 0, 0 };
+static const prd_envelope_terms_t  free_ = { 0.001, 300, 0, 0, 0, 1 };
 
 
 static void
@@ -322,14 +323,11 @@ coverage(kind_e kind, const char *name)
 }
 
 
-#define YOUNG  8.0                      /* newcomers' rates: free to the young */
-
-
 /*
  * Whatever a client does: neither depth nor rate is above twice the greatest
- * of 24 hours before, and so for shorter times, but for a rate that is not yet
- * that of eight newcomers.  What it was allowed counts, used or not; and the
- * growth of a time without an update, up to a day, comes with the next one.
+ * of 24 hours before, and so for shorter times.  What it was allowed counts,
+ * used or not; and the growth of a time without an update, up to a day, comes
+ * with the next one.
  */
 
 static void
@@ -339,7 +337,7 @@ growth(int script, const char *name)
 
     static float   depth[BINS], rate[BINS];    /* the greatest so far */
     int            i, s, bad;
-    double         now, peak, count, most, idle, young;
+    double         now, peak, count, most, idle;
     prd_pooled_t   p;
     prd_learned_t  l;
 
@@ -347,7 +345,6 @@ growth(int script, const char *name)
 
     prd_pooled_init(&p, &cold);
     prd_pooled_newcomer(&p, &cold, (double) LAB_S);
-    young = YOUNG * p.newcomer_r;
 
     /* a client with a habit of one request a block */
 
@@ -428,7 +425,7 @@ growth(int script, const char *name)
 
             most = exp2((spans[s] * 10 + idle) / DAY) * 1.001;
             bad += l.depth > depth[i - spans[s]] * most;
-            bad += l.rate > prd_max(rate[i - spans[s]], young) * most;
+            bad += l.rate > rate[i - spans[s]] * most;
             bad += !isfinite(l.depth) || !isfinite(l.rate);
         }
     }
@@ -442,7 +439,8 @@ growth(int script, const char *name)
 /*
  * A client that is heavier than newcomers are: its envelope follows at once
  * when its first hours are over, up to eight newcomers' rates, until it has
- * been here for a day.
+ * been here for a day.  Not of a moment's flood, nor where growth is bounded
+ * for all.
  */
 
 static void
@@ -454,18 +452,20 @@ young(void)
     prd_learned_t  l;
 
     static const struct {
-        uint16_t     hours;           /* with the one that is closed */
-        double       wanted;          /* newcomers' rates */
-        double       given;
+        const prd_envelope_terms_t  *terms;
+        uint16_t                     hours;     /* with the one closed */
+        double                       wanted;    /* newcomers' rates */
+        double                       given;
     } sets[] = {
-        { 3, 4, 1 },
-        { 4, 4, 4 },
-        { 23, 4, 4 },
-        { 23, 1e6, 8 },
-        { 24, 4, 1 }
+        { &free_, 3, 4, 1 },
+        { &free_, 4, 4, 4 },
+        { &free_, 23, 4, 4 },
+        { &free_, 23, 1e6, 8 },
+        { &free_, 24, 4, 1 },
+        { &warm, 4, 4, 1 }
     };
 
-    for (i = 0; i < 5; i++) {
+    for (i = 0; i < 6; i++) {
         prd_pooled_init(&p, &cold);
         prd_pooled_newcomer(&p, &cold, (double) LAB_S);
         prd_learned_init(&l, &p, 0, (double) LAB_S);
@@ -475,7 +475,7 @@ young(void)
         l.count = (float) (3600 * rate * sets[i].wanted);
         l.mu_rate = log2f(l.count);
         p.rate[prd_age(sets[i].hours)].z = 0;
-        prd_learned_hour(&l, &p, &warm, 0, (double) LAB_S + 3600);
+        prd_learned_hour(&l, &p, sets[i].terms, 0, (double) LAB_S + 3600);
 
         /* an hour's growth comes on top where it is bounded */
 
@@ -484,6 +484,19 @@ young(void)
            "in hour %d, who wants %.0f newcomers' rates has %.2f",
            sets[i].hours, sets[i].wanted, l.rate / rate);
     }
+
+    prd_learned_init(&l, &p, 0, (double) LAB_S);
+    l.hours = 8;
+    l.mu_rate = 0;
+    p.rate[prd_age(8)].z = 0;
+
+    for (i = 1; i <= 30; i++) {
+        prd_learned_near(&l, &p, &free_, 1e5, 0, (double) LAB_S + i * 10);
+    }
+
+    prd_learned_near(&l, &p, &free_, 1e5, 0, (double) LAB_S + 700);
+
+    ok(l.rate < 1.01 * rate, "a flood of minutes has %.2f", l.rate / rate);
 }
 
 
@@ -807,7 +820,6 @@ clock_back(void)
 
     depth = prd_max(l.depth, l.cap_depth);
     rate = prd_max(l.rate, l.cap_rate);
-    rate = prd_max(rate, (float) (YOUNG * p.newcomer_r));
 
     for (i = 0; i < 100; i++) {
         prd_learned_block(&l, &p, &warm, 1e6, 1, (double) LAB_S - 1e6 * i);

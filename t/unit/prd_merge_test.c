@@ -26,7 +26,7 @@ typedef struct {
 } node_t;
 
 
-static prd_envelope_terms_t  terms = { 0.001, 300, 0, 0, 0 };
+static prd_envelope_terms_t  terms = { 0.001, 300, 0, 0, 0, 0 };
 static node_t                nodes[NODES];
 static double                now_s;
 
