@@ -100,6 +100,11 @@ for my $after (0.05, 0.2, 0.5, 1) {
 my $n = @holders;
 
 ok(wait_until(10, sub { (@holders = holders()) > $n }), 'one more thread');
+
+# those who come back have their hour closed with this bin
+
+$t->get("/?key=client$_") for 1 .. $clients;
+
 ok(wait_until(20, sub { ($known = heard_of()) > $clients / 4 }),
    'the network hears of hours') or diag("of $known clients");
 
