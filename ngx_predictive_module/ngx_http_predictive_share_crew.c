@@ -138,7 +138,10 @@ ngx_http_predictive_share_lived(void *data,
         return;
     }
 
+    /* fewer than before: some are gone, or the store began anew meanwhile */
+
     if (!crew->known
+        || nodes.n < crew->nodes.n
         || ngx_current_msec - crew->heard > 2 * NGX_HTTP_PREDICTIVE_NODE)
     {
         crew->since = ngx_current_msec;
@@ -184,8 +187,9 @@ ngx_http_predictive_share_nodes(ngx_http_predictive_crew_t *crew)
         parts[i]->todo &= homes;
 
         /*
-         * A store that is away: as many as there were.  One that was, or is
-         * new to us, has not heard of all the others yet: not fewer.
+         * A store that is away: as many as there were.  One that was, is new
+         * to us, or forgot some, may not have heard of all the others yet: not
+         * fewer.
          */
 
         if (crew->known) {

@@ -288,6 +288,31 @@ for (1 .. 30) {
 
 is($least, 2, 'back: the others are still counted');
 
+# Nor is it when Redis forgets all for a moment too short to be missed: another
+# one that says nothing then is gone after three seconds.
+
+sub nodes { return counters($na, 'main')->{lease}{nodes} }
+
+sleep 3;                                # it is three seconds since it was back
+
+my @stopped = $nb->worker_pids;
+
+kill STOP => @stopped;
+$na->redis_cli(5, 'flushall');
+
+my $alone = wait_until(5 * $PrdTest::SLOW, sub {
+    return $na->redis_cli(5, 'zcard', 'prd:1:{nodes}:live') == 1;
+});
+
+sleep 0.3;
+is($alone ? nodes() : 'nobody', 2, 'emptied: the others are still counted');
+ok(wait_until(8 * $PrdTest::SLOW, sub { nodes() == 1 }),
+   'silent for three seconds: gone');
+
+kill CONT => @stopped;
+ok(wait_until(8 * $PrdTest::SLOW, sub { nodes() == 2 }), 'and back');
+ok(in_touch($nb), 'in touch');
+
 @r = map { ($_ % 2 ? $na : $nb)->get('/strict?k=new') } 1 .. 25;
 
 is(scalar(grep { $_->{status} == 200 } @r), 20, 'back: one limit for both');
