@@ -1229,7 +1229,6 @@ prd_step_reason(const prd_ask_t *ask, const prd_answer_t *answer)
 }
 
 
-
 uint32_t
 prd_step_trust(const prd_view_t *view, const prd_policy_t *policy,
     uint64_t env, uint32_t backlog)

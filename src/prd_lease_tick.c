@@ -182,7 +182,6 @@ prd_lease_fill(prd_view_t *view, const prd_due_t *due, uint32_t cost,
 
     word = prd_lease_load(&l->pace);
 
-
     do {
         was = word;
         dt = prd_word_ms(was) ? prd_elapsed(prd_word_ms(was), now_ms) : 0;

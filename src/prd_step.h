@@ -42,7 +42,6 @@ prd_step_holds(const prd_view_t *view, uint32_t slot, uint64_t tag)
 }
 
 
-
 /* Of an envelope with such a backlog; the most that its backlog can be. */
 uint32_t prd_step_trust(const prd_view_t *view, const prd_policy_t *policy,
     uint64_t env, uint32_t backlog);
