@@ -79,4 +79,22 @@ is($seen{$_}{wrong}, undef, "each request of $_ met the level before it")
 is($seen{g}{PASSED}, 3001, 'admitted');
 is($seen{g}{REJECTED}, 99, 'refused');
 
+# workers come and go in the middle of runs: what was charged ahead goes back
+
+my $flood = $t->fork_process('a flood', sub {
+    for (1 .. 40) {
+        $t->pipeline(('/?k=h') x 30);
+        select undef, undef, undef, 0.02;
+    }
+});
+
+ok($t->reload(undef, wait_old => 1), "reload $_") for 1 .. 3;
+
+is(waitpid($flood->{pid}, 0), $flood->{pid}, 'the flood is over');
+
+my $passed = () = $t->log_lines(qr/^h PASSED /, 'access');
+
+cmp_ok($passed, '>', 600, "$passed requests meanwhile");
+cmp_ok(abs(level('h') - $passed), '<', 0.5, 'and as many in the bucket');
+
 done_testing();
