@@ -263,25 +263,12 @@ ngx_http_predictive_key(ngx_http_request_t *r,
         return NGX_DECLINED;
     }
 
-    /* the client of a run: no hash is needed to know it again */
-
-    if (key.len == zone->run_key_len
-        && ngx_memcmp(key.data, zone->run_key, key.len) == 0)
-    {
-        *tag = zone->run_tag;
-        return NGX_OK;
-    }
-
     *tag = prd_tag(prd_hash(&zone->view.zone->secret, key.data, key.len));
 
-    if (*tag != zone->run.tag) {
-        zone->run_key_len = 0;
-        prd_view_fetch(&zone->view, *tag);
+    /* that of a run is at hand */
 
-    } else if (zone->run.n && key.len <= sizeof(zone->run_key)) {
-        ngx_memcpy(zone->run_key, key.data, key.len);
-        zone->run_key_len = key.len;
-        zone->run_tag = *tag;
+    if (*tag != zone->run.tag) {
+        prd_view_fetch(&zone->view, *tag);
     }
 
     return NGX_OK;
@@ -565,7 +552,9 @@ ngx_http_predictive_decide(ngx_http_predictive_ctx_t *ctx)
 static void
 ngx_http_predictive_run_end(ngx_event_t *ev)
 {
-    ngx_http_predictive_zone_t *zone = ev->data;
+    ngx_http_predictive_zone_t  *zone;
+
+    zone = ev->data;
 
     if (!ngx_queue_empty(&ngx_posted_events) && zone->run_seen != zone->run.n) {
         zone->run_seen = zone->run.n;
@@ -573,7 +562,6 @@ ngx_http_predictive_run_end(ngx_event_t *ev)
         return;
     }
 
-    zone->run_key_len = 0;
     prd_run_end(&zone->view, &zone->policy, &zone->run);
 }
 
@@ -660,7 +648,7 @@ ngx_http_predictive_shared(ngx_http_request_t *r,
 
     /* of a node alone each request counts for all nodes */
 
-    if (part->answer.away & PRD_LEASE_PARENT) {
+    if (zone->store && (part->answer.away & PRD_LEASE_PARENT)) {
         cost *= ngx_max(atomic_load_explicit(&zone->view.zone->nodes,
                                              memory_order_relaxed), 1);
     }

@@ -86,9 +86,6 @@ typedef struct {
     prd_run_t                  run;
     ngx_event_t                run_end;
     uint32_t                   run_seen;     /* run.n when that came last */
-    uint64_t                   run_tag;      /* of the key that comes again */
-    size_t                     run_key_len;  /* and again; 0: none */
-    u_char                     run_key[64];
 
     /* per process: requests since the zone was last reported full */
     ngx_msec_t                 full_ms;
