@@ -6,7 +6,9 @@
  *
  * Bounds: what the growth limits let through, twice the envelope in 24 h from
  * what it was allowed to be when the key was stolen; and the total of the
- * prototype (src/README.md).  Usage: frog [honest clients]
+ * prototype (src/README.md), for keys as old as its own.  Usage:
+ * frog [honest clients [days of habit]]; keys of one day are of the age at
+ * which a rate may rise at once where there is a floor.
  */
 
 
@@ -14,7 +16,7 @@
 
 
 #define FROG_KEYS    12
-#define FROG_DAYS    4                   /* of habit; the first is warm-up */
+#define FROG_DAYS    4                   /* before; the first is warm-up */
 #define FROG_HOURS   96                  /* of attack */
 #define FROG_EVERY   2000                /* ms: 1800 an hour */
 
@@ -33,12 +35,12 @@ static const frog_window_t  frog_windows[] = {
 /* Eight active hours a day, in each two sessions of twelve requests. */
 
 static void
-frog_habit(traffic_t *t, uint32_t client)
+frog_habit(traffic_t *t, uint32_t client, unsigned days)
 {
     double    s;
     unsigned  day, hour, i, k;
 
-    for (day = 0; day < FROG_DAYS; day++) {
+    for (day = FROG_DAYS - days; day < FROG_DAYS; day++) {
         for (hour = 9; hour < 17; hour++) {
             for (k = 0; k < 2; k++) {
                 s = day * BENCH_DAY + hour * BENCH_HOUR
@@ -67,19 +69,24 @@ int
 main(int argc, char **argv)
 {
     int                   bad;
-    double                rate, depth, bound, mean, total, least, honest,
-                          refused, admitted[FROG_HOURS];
+    double                rate, depth, bound, mean, reference, total, least,
+                          honest, refused, admitted[FROG_HOURS];
     size_t                i;
     uint32_t              people, start, ms, first, slot;
     uint64_t             *tags;
-    unsigned              k, h, w;
+    unsigned              k, h, w, days;
     traffic_t             t;
     prd_learned_t        *l;
     const frog_window_t  *win;
     static bench_zone_t   z;
 
     people = argc > 1 ? (uint32_t) atoi(argv[1]) : 1000;
+    days = argc > 2 ? (unsigned) atoi(argv[2]) : FROG_DAYS;
     bench_state = 1;
+
+    if (days < 1 || days > FROG_DAYS) {
+        bench_die("1 to 4 days of habit");
+    }
 
     /* the honest ones go on while the frogs do what they do */
 
@@ -87,7 +94,7 @@ main(int argc, char **argv)
     first = t.clients;
 
     for (k = 0; k < FROG_KEYS; k++) {
-        frog_habit(&t, t.clients++);
+        frog_habit(&t, t.clients++, days);
     }
 
     traffic_sort(&t);
@@ -125,9 +132,9 @@ main(int argc, char **argv)
         depth += fmax(l->cap_depth, l->depth) / FROG_KEYS;
     }
 
-    printf("frog: %u keys of habit 24/h among %u clients; stolen with %.0f/h,"
-           " depth %.0f (mean)\n", FROG_KEYS, t.clients - FROG_KEYS, rate,
-           depth);
+    printf("frog: %u keys of habit 24/h, days: %u, among %u clients; stolen"
+           " with %.0f/h, depth %.0f (mean)\n", FROG_KEYS, days,
+           t.clients - FROG_KEYS, rate, depth);
 
     memset(admitted, 0, sizeof(admitted));
     honest = refused = 0;
@@ -171,12 +178,14 @@ main(int argc, char **argv)
                            - (win->from ? exp2(win->from / 24.0) : 0));
         bound = fmin(bound * 1.01 + 1, (win->to - win->from) * 1800.0);
 
+        reference = days == FROG_DAYS ? win->reference : NAN;
+
         total += mean;
-        least += win->reference * (win->to - win->from);
+        least += reference * (win->to - win->from);
 
         printf("%2u-%-5u %10.0f %10.0f %10.0f%s\n", win->from, win->to,
                mean / (win->to - win->from), bound / (win->to - win->from),
-               win->reference, mean > bound ? "   EXCEEDED" : "");
+               reference, mean > bound ? "   EXCEEDED" : "");
 
         bad |= mean > bound;
     }

@@ -23,8 +23,18 @@ one() {
     shift
 
     case "$name" in
-        aggregate|decide|exact|experts|farm|frog|groups|gru|lease|newcomer|votes)
+        aggregate|decide|exact|experts|farm|groups|gru|lease|newcomer|votes)
             "$bin/$name" "$@"
+            ;;
+        frog)
+            if [ $# -gt 0 ]; then
+                "$bin/frog" "$@"
+            else
+                local rc=0
+                "$bin/frog" 1000 4 || rc=1
+                "$bin/frog" 1000 1 || rc=1
+                return $rc
+            fi
             ;;
         poison)
             local rc=0
