@@ -263,12 +263,26 @@ ngx_http_predictive_key(ngx_http_request_t *r,
         return NGX_DECLINED;
     }
 
+    /* the client of a run is known again for less than a hash */
+
+    if (key.len == zone->run_len
+        && prd_digest(&zone->digest_key, key.data, key.len)
+           == zone->run_digest)
+    {
+        *tag = zone->run_tag;
+        return NGX_OK;
+    }
+
     *tag = prd_tag(prd_hash(&zone->view.zone->secret, key.data, key.len));
 
-    /* that of a run is at hand */
-
     if (*tag != zone->run.tag) {
+        zone->run_len = 0;
         prd_view_fetch(&zone->view, *tag);
+
+    } else if (zone->run.n && key.len <= PRD_DIGEST_MOST) {
+        zone->run_digest = prd_digest(&zone->digest_key, key.data, key.len);
+        zone->run_len = key.len;
+        zone->run_tag = *tag;
     }
 
     return NGX_OK;

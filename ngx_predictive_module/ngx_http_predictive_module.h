@@ -86,6 +86,10 @@ typedef struct {
     prd_run_t                  run;
     ngx_event_t                run_end;
     uint32_t                   run_seen;     /* run.n when that came last */
+    uint64_t                   run_tag;      /* of the key that comes again */
+    size_t                     run_len;      /* and again: its length, 0 */
+    prd_digest_t               run_digest;   /* none, and digest */
+    prd_digest_key_t           digest_key;
 
     /* per process: requests since the zone was last reported full */
     ngx_msec_t                 full_ms;

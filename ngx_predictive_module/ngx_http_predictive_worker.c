@@ -180,6 +180,8 @@ ngx_http_predictive_attach(ngx_http_predictive_worker_t *w,
             return NGX_ERROR;
         }
 
+        prd_digest_init(&zone->digest_key, &mem->secret);
+
         if (zone->forecaster == NULL) {
             zone->forecaster = ngx_pcalloc(cycle->pool,
                                            sizeof(prd_forecaster_t));

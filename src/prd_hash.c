@@ -123,6 +123,49 @@ prd_hash(const prd_secret_t *secret, const void *data, size_t len)
 
 
 void
+prd_digest_init(prd_digest_key_t *key, const prd_secret_t *secret)
+{
+    uint8_t  i;
+
+    for (i = 0; i < PRD_DIGEST_MOST / 8; i++) {
+        key->k[i] = prd_hash(secret, &i, 1);
+    }
+}
+
+
+/* Words from both ends; those in the middle overlap. */
+
+prd_digest_t
+prd_digest(const prd_digest_key_t *key, const void *data, size_t len)
+{
+    size_t           i;
+    prd_digest_t     sum;
+    const uint8_t   *p;
+    const uint64_t  *k;
+
+    p = data;
+    k = key->k;
+
+    if (len < 8) {
+        return (prd_digest_t) (prd_load_tail(p, len) + k[0]) * k[1];
+    }
+
+    i = 0;
+    sum = 0;
+
+    do {
+        len -= 8;
+        sum += (prd_digest_t) (prd_load_64(p + i) + k[0])
+               * (prd_load_64(p + len) + k[1]);
+        i += 8;
+        k += 2;
+    } while (i < len);
+
+    return sum;
+}
+
+
+void
 prd_checksum_init(prd_checksum_t *c)
 {
     c->v[0] = 0x736f6d6570736575ull;

@@ -43,6 +43,25 @@ prd_hash_newcomer(const prd_secret_t *secret, const void *data, size_t len)
 }
 
 /*
+ * NH of UMAC (Black, Halevi, Krawczyk, Krovetz, Rogaway, CRYPTO 1999, section
+ * 4), to know a key again without keeping it, for a third of the time: two
+ * keys of one length, chosen without knowledge of the secret, have the same
+ * digest with a probability of 2^-64.  Not for tables, and not to be shown.
+ */
+
+#define PRD_DIGEST_MOST  64                /* bytes of a key, at least 1 */
+
+typedef unsigned __int128  prd_digest_t;
+
+typedef struct {
+    uint64_t  k[PRD_DIGEST_MOST / 8];
+} prd_digest_key_t;
+
+void prd_digest_init(prd_digest_key_t *key, const prd_secret_t *secret);
+prd_digest_t prd_digest(const prd_digest_key_t *key, const void *data,
+    size_t len);
+
+/*
  * Unkeyed 64-bit checksum of a byte string for files: SipHash-1-3 with a
  * zero secret, in a stream.  It finds damage, not forgery.  However the
  * string is cut into updates, the sum is that of the whole; final() may be

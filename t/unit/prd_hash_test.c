@@ -295,6 +295,60 @@ test_stream(void)
 }
 
 
+/*
+ * A digest tells keys of one length apart: each bit, and two at once that
+ * would cancel in a sum without a secret.
+ */
+
+static void
+test_digest(void)
+{
+    size_t             i, k, len, wrong, pairs, other;
+    prd_digest_t       d;
+    prd_secret_t       s = { 5, 6 }, t = { 5, 7 };
+    unsigned char     *p;
+    prd_digest_key_t   key, key2;
+
+    prd_digest_init(&key, &s);
+    prd_digest_init(&key2, &t);
+
+    wrong = pairs = other = 0;
+
+    for (len = 1; len <= PRD_DIGEST_MOST; len++) {
+
+        p = malloc(len);
+
+        for (i = 0; i < len; i++) {
+            p[i] = (unsigned char) (len + 11 * i);
+        }
+
+        d = prd_digest(&key, p, len);
+        other += prd_digest(&key2, p, len) != d;
+
+        for (i = 0; i < 8 * len; i++) {
+            p[i / 8] ^= 1 << i % 8;
+            wrong += prd_digest(&key, p, len) == d;
+
+            for (k = 0; k < i; k++) {
+                p[k / 8] ^= 1 << k % 8;
+                pairs += prd_digest(&key, p, len) == d;
+                p[k / 8] ^= 1 << k % 8;
+            }
+
+            p[i / 8] ^= 1 << i % 8;
+        }
+
+        wrong += prd_digest(&key, p, len) != d;
+        free(p);
+    }
+
+    is_int(wrong, 0, "digest: every bit of every length to %d",
+           PRD_DIGEST_MOST);
+    is_int(pairs, 0, "digest: every two bits");
+    is_int(other, PRD_DIGEST_MOST, "digest: another secret, another one");
+}
+
+
 int
 main(void)
 {
@@ -303,6 +357,7 @@ main(void)
     test_lengths();
     test_large();
     test_stream();
+    test_digest();
 
     return done_testing();
 }
