@@ -190,13 +190,13 @@ unit-run: $(UNIT_ONLY)
 PROVE        = PRD_NGINX=$(PRD_NGINX) \
                PRD_MODULE=$(or $(PRD_MODULE),$(abspath $(OUT)/$(MODULE))) \
                PRD_REPLAY=$(or $(PRD_REPLAY),$(abspath $(OUT)/$(TOOL))) \
-               prove --timer -It/lib
+               tools/prove --timer -It/lib
 
 .PHONY: check prove
 check: all
 	+$(Q)$(MAKE) prove
 
-# those in t/serial measure time
+# those in t/serial measure time; see tools/prove for a machine that does not
 prove:
 	$(Q)$(PROVE) -j2 t/*.t
 	$(Q)if ls t/serial/*.t >/dev/null 2>&1; then \

@@ -302,4 +302,29 @@ is($exit, 137, 'a test was killed');
 ok(wait_until(5, sub { !kill 0, $pid }), 'its nginx is gone, too');
 File::Path::remove_tree($dir);
 
+
+# A file that failed while the machine stood still is run once more; one that
+# fails on a machine that keeps time has failed.
+
+$dir = File::Temp->newdir('prdtest-XXXXXXXX', TMPDIR => 1);
+
+spew("$dir/second.t", "sleep 1; print -e '$dir/mark' ? qq(1..1\nok 1\n) : do {
+     open my \$f, '>', '$dir/mark'; qq(1..1\nnot ok 1\n) }");
+spew("$dir/never.t", 'sleep 1; print "1..1\nnot ok 1\n"');
+
+sub proved {
+    my ($still, @files) = @_;
+
+    local @ENV{qw(PRD_STILL HARNESS_OPTIONS)} = ($still);
+
+    my $said = qx($PrdTest::ROOT/tools/prove -j2 @files 2>&1);
+
+    return ($? >> 8, scalar(() = $said =~ /once more/g));
+}
+
+is_deeply([proved(0, "$dir/second.t")], [0, 1], 'once more, and it passes');
+is_deeply([proved(0, "$dir/never.t")], [1, 1], 'once more, and it fails');
+unlink "$dir/mark";
+is_deeply([proved(1000, "$dir/second.t")], [1, 0], 'it has failed');
+
 done_testing();
