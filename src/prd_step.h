@@ -1,7 +1,7 @@
 
 /*
- * Steps of a decision that prd_decide.c, leases (prd_lease_inner.h) and runs
- * (prd_run.h) share.  For these alone.
+ * Steps of a decision that its own files (prd_decide_inner.h), leases
+ * (prd_lease_inner.h) and runs (prd_run.h) share.  For these alone.
  */
 
 
