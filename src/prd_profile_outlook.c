@@ -1,11 +1,12 @@
 
 /*
- * What is forecast beside the envelopes, in the files of prd_profile.h; see
- * prd_profile_outlook.h.
+ * What is forecast beside the envelopes, in the files of prd_profile.h:
+ * clients' curves and groups, those of the zone and what they were forecast
+ * from, to a file, from it, and from one zone into another.
  */
 
 
-#include "prd_profile_outlook.h"
+#include "prd_profile_inner.h"
 
 
 #define PRD_PROFILE_TRACKED  64            /* records in a chunk */
@@ -845,8 +846,6 @@ prd_profile_write_outlook(prd_profile_t *f, const prd_view_t *view,
     return rc == PRD_OK ? prd_profile_write_tracks(f, view) : rc;
 }
 
-
-/* view NULL: skips.  base_s: our time when the file was written. */
 
 prd_rc_t
 prd_profile_read_outlook(prd_profile_t *f, prd_view_t *view,
