@@ -24,8 +24,6 @@
 
 _Static_assert(sizeof(prd_track_t) % 4 == 0 && sizeof(prd_tracks_t) % 4 == 0,
                "they are written by words of 4 bytes");
-_Static_assert(PRD_PROFILE_OPEN <= PRD_PROFILE_PACK,
-               "open bins fit where a pack does");
 
 
 static prd_rc_t
