@@ -3,8 +3,9 @@
  * What the files of learned state share, for these alone: prd_profile.c (the
  * file, and whole zones in it), prd_profile_pooled.c (pooled tables),
  * prd_profile_record.c (clients' records), prd_profile_copy.c (from one zone
- * into another), prd_profile_outlook.c (what is forecast beside envelopes).
- * prd_profile.c and prd_profile_copy.c call the others.
+ * into another), prd_profile_outlook*.c (what is forecast beside envelopes;
+ * see prd_profile_outlook_inner.h).  prd_profile.c and prd_profile_copy.c call
+ * the others.
  */
 
 
