@@ -28,7 +28,7 @@
  *            its track
  *   words    len u32, then for each 2 KB of it (less at the end) a bit for each
  *            word of 4 bytes, 1: it is not 0, and those words as in memory
- *   record   104 bytes, see prd_profile.c; long known clients come first
+ *   record   104 bytes, see prd_profile_record.c; long known clients come first
  *
  * A file of version 3 has no `classes` in its outlook, one of version 2 none of
  * `now`, open bins, sizes, tables and tracks either.  Both are still read: what
