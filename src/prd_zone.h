@@ -20,7 +20,7 @@
 
 
 #define PRD_MAGIC      0x7072656431ull          /* "pred1" */
-#define PRD_LAYOUT     7                        /* of the shared memory */
+#define PRD_LAYOUT     8                        /* of the shared memory */
 
 #define PRD_WORKERS    64                       /* slots of own counters */
 #define PRD_CLASS_NAME 32                       /* bytes, 0 at the end */

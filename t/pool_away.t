@@ -1,5 +1,6 @@
-# A pool that nodes share, and a store that goes away: one that came back empty
-# a moment before has made nobody the only node.
+# A pool that nodes share, and a store that goes away: whoever takes the part
+# of a worker that died meanwhile owes nothing for it, and a store that came
+# back empty a moment before has made nobody the only node.
 
 use strict;
 use warnings;
@@ -10,7 +11,7 @@ use lib "$FindBin::Bin/lib";
 use PrdRedis;
 use PrdTest qw(wait_until);
 use Test::More;
-use Time::HiRes qw(sleep);
+use Time::HiRes qw(time sleep);
 
 
 my $na = PrdTest->new;
@@ -41,6 +42,7 @@ server {
 }
 END
 
+sub pool { return $na->json('/zones/pool')->{pool}{fill} }
 sub nodes { return $na->json('/zones/pool')->{lease}{nodes} }
 
 sub granted { return $na->redis_cli(5, 'exists', 'prd:1:{pool:pool}:b') eq 1 }
@@ -60,6 +62,47 @@ sub offer {
 $na->start;
 
 ok(wait_until(10, \&granted), 'in touch');
+cmp_ok(offer(200), '>', 60, 'most of the pool is used');
+sleep 0.3;
+
+my ($fill, $start) = (pool(), time);
+
+cmp_ok($fill, '<', 0.5, 'and told to the store');
+
+kill STOP => $redis->{pid};
+sleep 0.8;                              # it counts as away after half a second
+
+my ($old) = $na->worker_pids;
+
+$na->allow_log(qr/exited on signal 9/);
+kill KILL => $old;
+
+ok(wait_until(10, sub {
+    my @pids = $na->worker_pids;
+
+    return @pids == 1 && $pids[0] != $old && eval { pool() };
+}), 'another worker');
+
+sleep 0.3;
+kill CONT => $redis->{pid};
+
+my $calls = sub {
+    return $na->redis_cli(5, 'info', 'commandstats')
+           =~ /^cmdstat_hset:calls=(\d+)/m ? $1 : 0;
+};
+
+my $n = $calls->();
+
+ok(wait_until(10, sub { $calls->() > $n + 3 }), 'in touch again');
+
+# 5 s fill it
+
+my $least = $fill + (time - $start) / 5 - 0.15;
+
+$least = 0.85 if $least > 0.85;
+cmp_ok(pool(), '>=', $least, 'nothing is owed that was not taken');
+
+
 $nb->start;
 
 ok(wait_until(10, sub { nodes() == 2 }), 'two nodes');
