@@ -182,6 +182,7 @@ typedef struct {
     _Atomic uint32_t  held_most;                /* of one client, ever */
     _Atomic uint32_t  owed_most;                /* same, admitted without */
                                                 /* the store's word */
+    _Atomic uint32_t  nodes_said;               /* by the configuration */
     prd_pool_share_t  pool_share;               /* see policy->pool.share */
 
     /* by workers, seldom */

@@ -317,6 +317,15 @@ ok(in_touch($nb), 'in touch');
 
 is(scalar(grep { $_->{status} == 200 } @r), 20, 'back: one limit for both');
 
+# who has not heard of the others learns from its configuration how many
+
+$na->conf($conf =~ s/nodes 2;/nodes 5;/gr)->reload;
+
+is(counters($na, 'local')->{lease}{nodes}, 5, 'another number of nodes');
+
+@r = map { $na->get('/local?k=five') } 1 .. 10;
+is(scalar(grep { $_->{status} == 200 } @r), 4, 'local: a fifth of it');
+
 unlike($_->error_log, qr/sixteen bytes/, 'no secret in the log')
     for $na, $nb;
 
