@@ -12,6 +12,8 @@
 #define NGX_HTTP_PREDICTIVE_ITEMS_MOST  (1 << 18)
 #define NGX_HTTP_PREDICTIVE_AHEAD     4       /* items, whose memory is asked
                                                * for */
+#define NGX_HTTP_PREDICTIVE_WAIT      14      /* log2 ms: 16 s, see
+                                               * prd_lease_wait() */
 
 
 static void ngx_http_predictive_lease_forget(
@@ -226,7 +228,7 @@ void
 ngx_http_predictive_lease_turn(ngx_http_predictive_lease_t *lease,
     ngx_http_predictive_item_t *item, ngx_uint_t leaving)
 {
-    uint32_t                      now_ms;
+    uint32_t                      now_ms, was;
     prd_rc_t                      rc;
     ngx_http_predictive_zone_t   *zone;
     ngx_http_predictive_query_t  *q;
@@ -244,8 +246,16 @@ ngx_http_predictive_lease_turn(ngx_http_predictive_lease_t *lease,
 
         /* what is owed stays owed until the store is back */
 
+        was = item->due.at_ms;
         item->due.at_ms = now_ms + (uint32_t) zone->store->sync;
-        ngx_http_predictive_lease_look(lease, item);
+
+        rc = PRD_EAGAIN;
+
+        if ((was ^ item->due.at_ms) >> NGX_HTTP_PREDICTIVE_WAIT) {
+            rc = prd_lease_wait(&zone->view, &item->due, now_ms);
+        }
+
+        ngx_http_predictive_lease_keep(lease, item, rc);
         return;
     }
 

@@ -175,7 +175,7 @@ ngx_http_predictive_share_zone(ngx_http_predictive_share_t *share,
     ngx_http_predictive_zone_t *zone)
 {
     u_char                          *p;
-    uint32_t                         slots, none;
+    uint32_t                         slots, said, was, n;
     ngx_str_t                       *prefix;
     ngx_http_predictive_part_of_t   *part, **pp;
 
@@ -226,15 +226,22 @@ ngx_http_predictive_share_zone(ngx_http_predictive_share_t *share,
         zone->policy.pool.share = &zone->view.zone->pool_share;
     }
 
-    /* before first contact: as many as the configuration says */
+    /*
+     * Before first contact: as many as the configuration says; and another one
+     * may say something else, as long as that is all that is known.
+     */
 
-    none = 0;
-    (void) atomic_compare_exchange_strong(&zone->view.zone->nodes, &none,
-                                          (uint32_t) zone->store->nodes);
-    none = 0;
-    (void) atomic_compare_exchange_strong(&zone->view.zone->pool_share.nodes,
-                                          &none,
-                                          (uint32_t) zone->store->nodes);
+    said = (uint32_t) zone->store->nodes;
+    was = atomic_exchange(&zone->view.zone->nodes_said, said);
+
+    if (was != said) {
+        n = was;
+        (void) atomic_compare_exchange_strong(&zone->view.zone->nodes, &n,
+                                              said);
+        n = was;
+        (void) atomic_compare_exchange_strong(
+                   &zone->view.zone->pool_share.nodes, &n, said);
+    }
 
     zone->forecaster->changed = ngx_http_predictive_share_changed;
     zone->forecaster->changed_data = part;

@@ -100,7 +100,8 @@ ngx_http_predictive_share_lived(void *data,
 
     size_t       i;
     uint64_t     id, now_s;
-    redisReply  *r;
+    ngx_uint_t   began;
+    redisReply  *r, *e;
     prd_nodes_t  nodes;
 
     crew->call = NULL;
@@ -122,12 +123,23 @@ ngx_http_predictive_share_lived(void *data,
     }
 
     nodes.n = 0;
+    began = 0;
 
     for (i = 2; i < r->elements && nodes.n < PRD_NODES_MOST; i++) {
-        id = r->element[i]->type == REDIS_REPLY_STRING
-             ? prd_node_unhex(r->element[i]->str,
-                              (size_t) r->element[i]->len)
-             : 0;
+        e = r->element[i];
+
+        if (e->type != REDIS_REPLY_STRING) {
+            continue;
+        }
+
+        /* it did not know of us */
+
+        if (e->len == 3 && ngx_strncmp(e->str, "new", 3) == 0) {
+            began = 1;
+            continue;
+        }
+
+        id = prd_node_unhex(e->str, (size_t) e->len);
 
         if (id) {
             nodes.id[nodes.n++] = id;
@@ -138,9 +150,13 @@ ngx_http_predictive_share_lived(void *data,
         return;
     }
 
-    /* fewer than before: some are gone, or the store began anew meanwhile */
+    /*
+     * Fewer than before: some are gone, or the store began anew meanwhile;
+     * which it may do again before it has heard of all.
+     */
 
     if (!crew->known
+        || began
         || nodes.n < crew->nodes.n
         || ngx_current_msec - crew->heard > 2 * NGX_HTTP_PREDICTIVE_NODE)
     {

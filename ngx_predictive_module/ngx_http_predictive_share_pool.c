@@ -50,7 +50,9 @@ ngx_http_predictive_share_pool(ngx_http_predictive_part_of_t *part)
     prd_pool_report(&part->zone->view.zone->pool, t, &part->pool,
                     (uint32_t) ngx_current_msec, &report);
 
-    n[0] = part->crew->nodes.n;
+    /* not those that the store knows of now: it may have begun anew */
+
+    n[0] = atomic_load(&part->zone->view.zone->nodes);
     n[1] = PRD_POOL_PER_MS;
     n[2] = PRD_POOL_FULL;
     n[3] = ngx_max(report.held, 0);
@@ -113,7 +115,8 @@ ngx_http_predictive_share_pooled(void *data,
 
         prd_pool_grant(&part->zone->view.zone->pool, t, &part->pool,
                        r->element[0]->integer, r->element[1]->integer,
-                       r->element[2]->integer, part->crew->nodes.n,
+                       r->element[2]->integer,
+                       atomic_load(&part->zone->view.zone->nodes),
                        (uint32_t) ngx_current_msec,
                        (uint32_t) (ngx_current_msec + good));
         return;

@@ -303,6 +303,13 @@ prd_lease_fetch(const prd_view_t *view, uint32_t slot)
 prd_rc_t prd_lease_tick(prd_view_t *view, prd_due_t *due, uint32_t now_ms,
     unsigned leaving, prd_lease_request_t *req);
 
+/*
+ * Instead of that while the store is away, at least every 30 s: the item is
+ * still looked after.  PRD_EAGAIN: keep it; PRD_DECLINED: forget it.
+ */
+prd_rc_t prd_lease_wait(prd_view_t *view, const prd_due_t *due,
+    uint32_t now_ms);
+
 /* PRD_EAGAIN: keep the item, at_ms says until when; PRD_DECLINED: forget. */
 prd_rc_t prd_lease_answered(prd_view_t *view, prd_due_t *due,
     const prd_lease_request_t *req, const prd_lease_reply_t *reply,

@@ -609,6 +609,21 @@ prd_lease_tick(prd_view_t *view, prd_due_t *due, uint32_t now_ms,
 
 
 prd_rc_t
+prd_lease_wait(prd_view_t *view, const prd_due_t *due, uint32_t now_ms)
+{
+    if (!prd_lease_mine(view, due->slot, due->tag, due->generation)) {
+        return PRD_DECLINED;
+    }
+
+    /* else the next request would take us for dead: PRD_LEASE_AWAY_MS */
+
+    prd_lease_store32(&view->leases[due->slot].queued_ms, now_ms | 1);
+
+    return PRD_EAGAIN;
+}
+
+
+prd_rc_t
 prd_lease_answered(prd_view_t *view, prd_due_t *due,
     const prd_lease_request_t *req, const prd_lease_reply_t *reply,
     uint32_t now_ms)

@@ -256,20 +256,20 @@ prd_pool_report(prd_word_t *pool, const prd_pool_terms_t *t,
     prd_pool_tick_t *tick, uint32_t now_ms, prd_pool_report_t *report)
 {
     int64_t   credit, spent, give, debt, alone, expected;
-    uint32_t  dt;
 
-    /* what was taken while we were alone: the word without us, less the word */
+    /*
+     * What was taken while we were alone: the word without us, less the word.
+     * It may be another worker that heard of the store last.
+     */
 
     alone = 0;
 
     if (!prd_pool_shared(t, now_ms)) {
         expected = PRD_POOL_FULL;
 
-        if (tick->heard) {
-            dt = prd_elapsed(tick->heard_ms, now_ms);
-            dt = prd_min(dt, 2 * PRD_POOL_DEPTH_S * 1000 + 1);
-            expected = tick->fill + (int64_t) dt * PRD_POOL_PER_MS;
-            expected = prd_min(expected, PRD_POOL_FULL);
+        if (atomic_load_explicit(&t->share->until_ms, memory_order_relaxed)) {
+            expected = prd_pool_level(atomic_load_explicit(&t->share->heard,
+                                          memory_order_relaxed), now_ms);
         }
 
         alone = expected - prd_pool_level(atomic_load_explicit(pool,
@@ -347,7 +347,6 @@ prd_pool_grant(prd_word_t *pool, const prd_pool_terms_t *t,
     tick->excess = credit + grant > target + target / 2
                    ? credit + grant - target : 0;
 
-    tick->fill = fill;
     tick->heard_ms = now_ms;
     tick->heard = 1;
 
@@ -355,6 +354,8 @@ prd_pool_grant(prd_word_t *pool, const prd_pool_terms_t *t,
                                             ? -PRD_POOL_OVERDRAFT : 0,
                           memory_order_relaxed);
     atomic_store_explicit(&t->share->nodes, nodes, memory_order_relaxed);
+    atomic_store_explicit(&t->share->heard, prd_word(now_ms, (int32_t) fill),
+                          memory_order_relaxed);
     atomic_store_explicit(pool, prd_word(now_ms, (int32_t) fill),
                           memory_order_relaxed);
     atomic_store_explicit(&t->share->until_ms, 1ull << 32 | until,

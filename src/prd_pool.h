@@ -58,6 +58,7 @@ typedef struct {
     _Atomic int64_t   credit;         /* pool level; < 0: overdrawn */
     _Atomic int64_t   least;          /* how far it may be, <= 0 */
     _Atomic uint64_t  until_ms;       /* 1 << 32 | u32 ms; 0: never heard */
+    prd_word_t        heard;          /* the fill then, where it was heard */
     _Atomic uint32_t  nodes;          /* alive, last known; 0 is taken for 1 */
 } prd_pool_share_t;
 
@@ -206,7 +207,6 @@ typedef struct {
     int64_t   pace;                   /* spent in a tick, smoothed */
     int64_t   excess;                 /* to be returned with the next one */
     int64_t   guard;                  /* of what the store may grant: a pool */
-    int64_t   fill;                   /* of our own, at most 2^31; last heard */
     uint32_t  heard_ms;
     unsigned  heard;                  /* 0: never */
     /* what is under way */

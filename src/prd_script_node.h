@@ -6,7 +6,7 @@
  *
  * node     KEYS: live nodes.  ARGV: id, 1 (0: it leaves).
  *          Reply: seconds, microseconds, ids that were heard of in the last
- *          three seconds.
+ *          three seconds; "new" if ours was not.
  * pool     KEYS: the pool.  ARGV: id, nodes, refill per ms, full, held,
  *          returned, debt, pace; see prd_pool.h.
  *          Reply: grant, level, fill.

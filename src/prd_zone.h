@@ -20,7 +20,7 @@
 
 
 #define PRD_MAGIC      0x7072656431ull          /* "pred1" */
-#define PRD_LAYOUT     7                        /* of the shared memory */
+#define PRD_LAYOUT     8                        /* of the shared memory */
 
 #define PRD_WORKERS    64                       /* slots of own counters */
 #define PRD_CLASS_NAME 32                       /* bytes, 0 at the end */
@@ -182,6 +182,7 @@ typedef struct {
     _Atomic uint32_t  held_most;                /* of one client, ever */
     _Atomic uint32_t  owed_most;                /* same, admitted without */
                                                 /* the store's word */
+    _Atomic uint32_t  nodes_said;               /* by the configuration */
     prd_pool_share_t  pool_share;               /* see policy->pool.share */
 
     /* by workers, seldom */

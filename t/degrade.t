@@ -306,6 +306,17 @@ my $alone = wait_until(5 * $PrdTest::SLOW, sub {
 
 sleep 0.3;
 is($alone ? nodes() : 'nobody', 2, 'emptied: the others are still counted');
+
+# however often it does so: it never had the time to hear of all
+
+my $until = time + 4.5;
+
+while (time < $until) {
+    $na->redis_cli(5, 'flushall');
+    sleep 0.3;
+}
+
+is(nodes(), 2, 'emptied again and again: they still are');
 ok(wait_until(8 * $PrdTest::SLOW, sub { nodes() == 1 }),
    'silent for three seconds: gone');
 
@@ -316,6 +327,15 @@ ok(in_touch($nb), 'in touch');
 @r = map { ($_ % 2 ? $na : $nb)->get('/strict?k=new') } 1 .. 25;
 
 is(scalar(grep { $_->{status} == 200 } @r), 20, 'back: one limit for both');
+
+# who has not heard of the others learns from its configuration how many
+
+$na->conf($conf =~ s/nodes 2;/nodes 5;/gr)->reload;
+
+is(counters($na, 'local')->{lease}{nodes}, 5, 'another number of nodes');
+
+@r = map { $na->get('/local?k=five') } 1 .. 10;
+is(scalar(grep { $_->{status} == 200 } @r), 4, 'local: a fifth of it');
 
 unlike($_->error_log, qr/sixteen bytes/, 'no secret in the log')
     for $na, $nb;

@@ -58,10 +58,10 @@ my $live = 'prd:1:{nodes}:live';
 my $r = run('node', [$live], $a, 1);
 
 cmp_ok(abs($r->[0] - time), '<', 60, 'the time of the store');
-is_deeply([@$r[2 .. $#$r]], [$a], 'one node');
+is_deeply([@$r[2 .. $#$r]], [$a, 'new'], 'one node, not heard of before');
 
 $r = run('node', [$live], $b, 1);
-is_deeply([sort @$r[2 .. $#$r]], [$a, $b], 'two');
+is_deeply([sort @$r[2 .. $#$r]], [$a, $b, 'new'], 'two');
 
 $r = run('node', [$live], $b, 1);
 is(scalar @$r, 4, 'once each');

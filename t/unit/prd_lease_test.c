@@ -1456,10 +1456,10 @@ voids(void)
 static void
 watchers(void)
 {
-    uint32_t  i, most;
+    uint32_t  i, k, most, wrong;
 
     start("rate=1000r/s burst=1000", 1, LAB_MS);
-    most = 0;
+    most = wrong = 0;
 
     for (i = 0; i < 20000; i++) {
         (void) request(0, 1 + i % 3, PRD_LEASE_LEASE);
@@ -1483,6 +1483,23 @@ watchers(void)
     }
 
     ok(most <= 12, "nor while nothing can be looked at: %u", most);
+
+    for (i = 0; i < 30000; i++) {
+        (void) request(0, 1 + i % 3, PRD_LEASE_LOCAL);
+        pass(10);
+        most = prd_max(most, node[0].n);
+
+        for (k = 0; i % 1600 == 0 && k < node[0].n; k++) {
+            wrong += prd_lease_wait(&node[0].view, &node[0].due[k], now)
+                     != PRD_EAGAIN;
+        }
+    }
+
+    ok(most <= 12 && wrong == 0, "nor in five minutes: %u", most);
+
+    node[0].due[0].generation++;
+    ok(prd_lease_wait(&node[0].view, &node[0].due[0], now) == PRD_DECLINED,
+       "what is another client's is forgotten");
 }
 
 
