@@ -298,7 +298,7 @@ prd_pool_report(prd_word_t *pool, const prd_pool_terms_t *t,
     tick->seen = credit + debt - give;
     tick->returned = give;
     tick->debt = debt;
-    tick->guard -= debt + alone;
+    tick->guard += give - debt - alone;
 
     report->held = tick->seen;
     report->returned = give;
@@ -374,6 +374,7 @@ prd_pool_lost(const prd_pool_terms_t *t, prd_pool_tick_t *tick,
         atomic_fetch_add_explicit(&t->share->credit, back,
                                   memory_order_relaxed);
         tick->seen += back;
+        tick->guard -= back;
     }
 
     tick->returned = tick->debt = 0;
