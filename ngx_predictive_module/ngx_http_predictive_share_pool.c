@@ -14,6 +14,10 @@
 
 static void ngx_http_predictive_share_pooled(void *data,
     ngx_http_predictive_answer_t *answer);
+static void ngx_http_predictive_share_late(void *data,
+    ngx_http_predictive_answer_t *answer);
+static ngx_uint_t ngx_http_predictive_share_granted(
+    ngx_http_predictive_answer_t *answer);
 
 
 void
@@ -101,16 +105,15 @@ ngx_http_predictive_share_pooled(void *data,
     redisReply        *r;
     prd_pool_terms_t  *t;
 
+    if (answer->status == NGX_HTTP_PREDICTIVE_REPLY_TIMEOUT) {
+        part->pool_call->late = ngx_http_predictive_share_late;
+    }
+
     part->pool_call = NULL;
     t = &part->zone->policy.pool;
     r = answer->reply;
 
-    if (answer->status == NGX_HTTP_PREDICTIVE_REPLY_OK
-        && r->type == REDIS_REPLY_ARRAY && r->elements == 3
-        && r->element[0]->type == REDIS_REPLY_INTEGER
-        && r->element[1]->type == REDIS_REPLY_INTEGER
-        && r->element[2]->type == REDIS_REPLY_INTEGER)
-    {
+    if (ngx_http_predictive_share_granted(answer)) {
         good = ngx_max(4 * part->crew->store->sync, NGX_HTTP_PREDICTIVE_AWAY);
 
         prd_pool_grant(&part->zone->view.zone->pool, t, &part->pool,
@@ -126,4 +129,33 @@ ngx_http_predictive_share_pooled(void *data,
            || answer->status == NGX_HTTP_PREDICTIVE_REPLY_LOST;
 
     prd_pool_lost(t, &part->pool, sent);
+}
+
+
+/* What it has granted meanwhile was debited: nobody else has it. */
+
+static void
+ngx_http_predictive_share_late(void *data,
+    ngx_http_predictive_answer_t *answer)
+{
+    ngx_http_predictive_part_of_t *part = data;
+
+    if (ngx_http_predictive_share_granted(answer)) {
+        prd_pool_late(&part->pool, answer->reply->element[0]->integer);
+    }
+}
+
+
+static ngx_uint_t
+ngx_http_predictive_share_granted(ngx_http_predictive_answer_t *answer)
+{
+    redisReply  *r;
+
+    r = answer->reply;
+
+    return answer->status == NGX_HTTP_PREDICTIVE_REPLY_OK
+           && r->type == REDIS_REPLY_ARRAY && r->elements == 3
+           && r->element[0]->type == REDIS_REPLY_INTEGER
+           && r->element[1]->type == REDIS_REPLY_INTEGER
+           && r->element[2]->type == REDIS_REPLY_INTEGER;
 }

@@ -296,12 +296,13 @@ prd_pool_report(prd_word_t *pool, const prd_pool_terms_t *t,
 
     tick->excess = 0;
     tick->seen = credit + debt - give;
-    tick->returned = give;
+    tick->returned = give + tick->late;
+    tick->late = 0;
     tick->debt = debt;
-    tick->guard -= debt + alone;
+    tick->guard += give - debt - alone;
 
     report->held = tick->seen;
-    report->returned = give;
+    report->returned = tick->returned;
     report->debt = debt + alone;
     report->pace = tick->pace;
 }
@@ -374,7 +375,16 @@ prd_pool_lost(const prd_pool_terms_t *t, prd_pool_tick_t *tick,
         atomic_fetch_add_explicit(&t->share->credit, back,
                                   memory_order_relaxed);
         tick->seen += back;
+        tick->guard -= back;
     }
 
     tick->returned = tick->debt = 0;
+}
+
+
+void
+prd_pool_late(prd_pool_tick_t *tick, int64_t grant)
+{
+    grant = prd_max(prd_min(grant, PRD_POOL_FULL), 0);
+    tick->late = prd_min(tick->late + grant, PRD_POOL_FULL);
 }

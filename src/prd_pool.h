@@ -206,6 +206,7 @@ typedef struct {
     int64_t   seen;                   /* credit after the last tick */
     int64_t   pace;                   /* spent in a tick, smoothed */
     int64_t   excess;                 /* to be returned with the next one */
+    int64_t   late;                   /* the same, and not part of credit */
     int64_t   guard;                  /* of what the store may grant: a pool */
     uint32_t  heard_ms;
     unsigned  heard;                  /* 0: never */
@@ -241,6 +242,12 @@ void prd_pool_grant(prd_word_t *pool, const prd_pool_terms_t *t,
  */
 void prd_pool_lost(const prd_pool_terms_t *t, prd_pool_tick_t *tick,
     unsigned sent);
+
+/*
+ * The reply to one that prd_pool_lost() was told of: what it grants goes back
+ * with the next one.
+ */
+void prd_pool_late(prd_pool_tick_t *tick, int64_t grant);
 
 /* What a node should hold: four ticks' worth, or its part of ample room. */
 

@@ -319,6 +319,35 @@ away(void)
 }
 
 
+/* A node is busy now and then; what it returns between is not spent. */
+
+static void
+rounds(void)
+{
+    int       i, k, passed;
+    uint32_t  t;
+
+    begin();
+    passed = 0;
+
+    for (k = 0; k < 30; k++) {
+        passed += (int) offer(0, 800);
+
+        for (t = 0; t < 1000; t += TICK) {
+            now += TICK;
+
+            for (i = 0; i < NODES; i++) {
+                tick(i);
+            }
+        }
+    }
+
+    is_int(passed, 30 * 800, "800 a second, at once, of 1000");
+    ok(fill(store.level) > PRD_POOL_FULL * 0.95, "the pool is full: %.2f",
+       (double) fill(store.level) / PRD_POOL_FULL);
+}
+
+
 /* Replies get lost; a node dies with what it holds. */
 
 static void
@@ -417,6 +446,7 @@ main(void)
     burst();
     filled();
     away();
+    rounds();
     lost();
     hostile();
 
