@@ -96,6 +96,9 @@ typedef struct {
     ngx_uint_t                 full;
 } ngx_http_predictive_zone_t;
 
+_Static_assert(_Alignof(ngx_http_predictive_zone_t) <= NGX_ALIGNMENT,
+               "a zone lies in a pool");
+
 
 typedef struct ngx_http_predictive_worker_s  ngx_http_predictive_worker_t;
 typedef struct ngx_http_predictive_state_s   ngx_http_predictive_state_t;

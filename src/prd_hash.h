@@ -51,7 +51,8 @@ prd_hash_newcomer(const prd_secret_t *secret, const void *data, size_t len)
 
 #define PRD_DIGEST_MOST  64                /* bytes of a key, at least 1 */
 
-typedef unsigned __int128  prd_digest_t;
+/* nginx's pools, where one may lie, align to 8 bytes, the type itself to 16 */
+typedef unsigned __int128  prd_digest_t __attribute__((aligned(8)));
 
 typedef struct {
     uint64_t  k[PRD_DIGEST_MOST / 8];
