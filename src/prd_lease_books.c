@@ -36,12 +36,14 @@ prd_lease_reset(prd_view_t *view, prd_lease_t *l, uint32_t generation)
     (void) prd_lease_take(&l->pace);
 
     prd_lease_store32(&l->grant, 0);
+    prd_lease_store32(&l->flying, 0);
     prd_lease_store32(&l->seen_ms, 0);
     prd_lease_store32(&l->queued_ms, 0);
     prd_lease_store32(&l->watch_ms, 0);
-    prd_lease_store32(&l->version, 0);
+    atomic_store_explicit(&l->version, 0, memory_order_relaxed);
 
-    atomic_store_explicit(&l->generation, generation, memory_order_release);
+    atomic_store_explicit(&l->generation, (uint16_t) generation,
+                          memory_order_release);
 }
 
 
@@ -54,7 +56,9 @@ prd_lease_mine(const prd_view_t *view, uint32_t slot, uint64_t tag,
     return prd_step_holds(view, slot, tag)
            && prd_env_generation(prd_lease_load(
                   &view->table.entries[slot].envelope)) == generation
-           && prd_lease_load32(&view->leases[slot].generation) == generation;
+           && atomic_load_explicit(&view->leases[slot].generation,
+                                   memory_order_relaxed)
+              == generation;
 }
 
 
@@ -187,7 +191,7 @@ prd_lease_fly(prd_lease_t *l, uint32_t units, int way, uint32_t now_ms)
 
     n = (uint32_t) (((uint64_t) units + PRD_FLY_UNITS - 1) / PRD_FLY_UNITS);
     n = prd_min(n, PRD_FLY_MOST);
-    was = prd_lease_load32(&l->grant);
+    was = prd_lease_load32(&l->flying);
 
     do {
         age = prd_lease_fly_age(was, now_ms);
@@ -200,7 +204,7 @@ prd_lease_fly(prd_lease_t *l, uint32_t units, int way, uint32_t now_ms)
             sum = (sum > n ? sum - n : 0) | (was & ~PRD_FLY_MOST);
         }
 
-    } while (!atomic_compare_exchange_weak_explicit(&l->grant, &was, sum,
+    } while (!atomic_compare_exchange_weak_explicit(&l->flying, &was, sum,
                  memory_order_relaxed, memory_order_relaxed));
 }
 
@@ -212,7 +216,7 @@ prd_lease_flying(prd_lease_t *l, uint32_t now_ms)
 {
     uint32_t  word;
 
-    word = prd_lease_load32(&l->grant);
+    word = prd_lease_load32(&l->flying);
 
     if ((word & PRD_FLY_MOST) == 0) {
         return 0;
@@ -221,7 +225,7 @@ prd_lease_flying(prd_lease_t *l, uint32_t now_ms)
     if (prd_lease_fly_age(word, now_ms) > PRD_FLY_VOID) {
 
         /* its time comes round again */
-        prd_lease_store32(&l->grant, 0);
+        prd_lease_store32(&l->flying, 0);
         return 0;
     }
 
@@ -306,7 +310,8 @@ prd_lease_note_refused(prd_lease_t *l, uint32_t cost, uint32_t n)
 void
 prd_lease_version(prd_view_t *view, uint32_t slot, uint16_t version)
 {
-    prd_lease_store32(&prd_lease_open(view, slot)->version, version);
+    atomic_store_explicit(&prd_lease_open(view, slot)->version, version,
+                          memory_order_relaxed);
 }
 
 

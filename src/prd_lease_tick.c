@@ -214,7 +214,7 @@ prd_lease_fill(prd_view_t *view, const prd_due_t *due, uint32_t cost,
         - due->backlog_drain * prd_elapsed(prd_word_ms(word), now_ms);
     req->backlog = x > 0 ? (uint32_t) x : 0;
 
-    req->version = (uint16_t) prd_lease_load32(&l->version);
+    req->version = atomic_load_explicit(&l->version, memory_order_relaxed);
     req->most = due->most;
     req->free = due->free;
     req->debt_most = due->debt_most;
@@ -285,7 +285,8 @@ prd_lease_hear(prd_view_t *view, const prd_lease_request_t *req,
     newer = reply->envelope && reply->version != req->version;
 
     if (reply->envelope
-        && reply->version != (uint16_t) prd_lease_load32(&l->version))
+        && reply->version != atomic_load_explicit(&l->version,
+                                                  memory_order_relaxed))
     {
         env = prd_lease_load(&e->envelope);
 
@@ -297,7 +298,8 @@ prd_lease_hear(prd_view_t *view, const prd_lease_request_t *req,
             /* void */
         }
 
-        prd_lease_store32(&l->version, reply->version);
+        atomic_store_explicit(&l->version, reply->version,
+                              memory_order_relaxed);
     }
 
     grant = 0;

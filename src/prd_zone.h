@@ -20,7 +20,7 @@
 
 
 #define PRD_MAGIC      0x7072656431ull          /* "pred1" */
-#define PRD_LAYOUT     8                        /* of the shared memory */
+#define PRD_LAYOUT     9                        /* of the shared memory */
 
 #define PRD_WORKERS    64                       /* slots of own counters */
 #define PRD_CLASS_NAME 32                       /* bytes, 0 at the end */
@@ -131,16 +131,15 @@ typedef struct {
                                        /* since the last report */
     prd_word_t        pace;            /* u32 ms of the last report | u32 */
                                        /* units per second, smoothed */
-    _Atomic uint32_t  grant;           /* held after the last one; where */
-                                       /* sync=strict, which has no grants: */
-                                       /* debt that is being reported */
+    _Atomic uint32_t  grant;           /* held after the last one */
+    _Atomic uint32_t  flying;          /* debt that is being reported */
     _Atomic uint32_t  seen_ms;         /* of the last reply; 0: none yet; */
                                        /* strict: when it was asked for */
     _Atomic uint32_t  queued_ms;       /* a look is due or a report is under */
                                        /* way since; 0: none */
     _Atomic uint32_t  watch_ms;        /* somebody looks after it until then */
-    _Atomic uint32_t  generation;      /* of the client it belongs to */
-    _Atomic uint32_t  version;         /* of its envelope in the store */
+    _Atomic uint16_t  generation;      /* of the client it belongs to */
+    _Atomic uint16_t  version;         /* of its envelope in the store */
 } prd_lease_t;
 
 
