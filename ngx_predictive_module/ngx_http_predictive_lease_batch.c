@@ -468,9 +468,9 @@ ngx_http_predictive_lease_give_up(ngx_http_predictive_query_t *q,
                       ngx_http_predictive_store_away(zone),
                       (uint32_t) ngx_current_msec);
 
-    /* strict: its debt goes on with it */
+    /* a late one's debt goes on with it */
 
-    q->dropped = (sent != PRD_LEASE_LATE || !q->request.strict);
+    q->dropped = (sent != PRD_LEASE_LATE);
 
     ngx_http_predictive_lease_answered(q, wake);
 }

@@ -336,9 +336,8 @@ prd_lease_pass(prd_view_t *view, const prd_ask_t *ask, prd_answer_t *answer,
  */
 
 static void
-prd_lease_note(prd_view_t *view, const prd_policy_t *policy,
-    const prd_ask_t *ask, const prd_answer_t *answer, unsigned key,
-    prd_verdict_e verdict)
+prd_lease_note(prd_view_t *view, const prd_ask_t *ask,
+    const prd_answer_t *answer, unsigned key, prd_verdict_e verdict)
 {
     uint64_t      sum;
     prd_lease_t  *l;
@@ -350,11 +349,8 @@ prd_lease_note(prd_view_t *view, const prd_policy_t *policy,
     }
 
     l = &view->leases[prd_lease_slot(answer, key)];
-    sum = prd_word_level(prd_lease_load(&l->debt));
-
-    if (policy->params.sync == PRD_SYNC_STRICT) {
-        sum += prd_lease_flying(l, ask->now_ms);
-    }
+    sum = (uint64_t) prd_word_level(prd_lease_load(&l->debt))
+          + prd_lease_flying(l, ask->now_ms);
 
     prd_lease_note_owed(view, sum);
 }
@@ -381,8 +377,7 @@ prd_lease_charge_parent(prd_view_t *view, const prd_policy_t *policy,
 
     if (prd_lease_passes(answer, PRD_LEASE_PARENT)) {
         prd_lease_pass(view, ask, answer, PRD_LEASE_PARENT, &t);
-        prd_lease_note(view, policy, ask, answer, PRD_LEASE_PARENT,
-                       PRD_PASSED);
+        prd_lease_note(view, ask, answer, PRD_LEASE_PARENT, PRD_PASSED);
         *delay_ms = 0;
         return PRD_PASSED;
     }
@@ -394,7 +389,7 @@ prd_lease_charge_parent(prd_view_t *view, const prd_policy_t *policy,
 
     verdict = prd_lease_charge_key(view, ask, answer, l, PRD_LEASE_PARENT, &t,
                                    word, next, verdict, delay_ms);
-    prd_lease_note(view, policy, ask, answer, PRD_LEASE_PARENT, verdict);
+    prd_lease_note(view, ask, answer, PRD_LEASE_PARENT, verdict);
 
     return verdict;
 }
@@ -482,8 +477,7 @@ prd_lease_charge(prd_view_t *view, const prd_policy_t *policy,
 
         if (prd_lease_passes(answer, PRD_LEASE_CLIENT)) {
             prd_lease_pass(view, ask, answer, PRD_LEASE_CLIENT, &t);
-            prd_lease_note(view, policy, ask, answer, PRD_LEASE_CLIENT,
-                           PRD_PASSED);
+            prd_lease_note(view, ask, answer, PRD_LEASE_CLIENT, PRD_PASSED);
 
         } else {
             l = prd_lease_open(view, answer->slot);
@@ -502,8 +496,7 @@ prd_lease_charge(prd_view_t *view, const prd_policy_t *policy,
             }
 
             prd_lease_combine(answer, PRD_LEASE_CLIENT, verdict, delay_ms);
-            prd_lease_note(view, policy, ask, answer, PRD_LEASE_CLIENT,
-                           verdict);
+            prd_lease_note(view, ask, answer, PRD_LEASE_CLIENT, verdict);
         }
     }
 
@@ -1132,7 +1125,7 @@ prd_lease_timeout(prd_view_t *view, const prd_policy_t *policy,
         prd_zone_add(view, PRD_CNT_LEASE_AWAY, 1);
     }
 
-    if (req->debt && !(req->strict && sent == PRD_LEASE_LATE)) {
+    if (req->debt && sent != PRD_LEASE_LATE) {
         prd_lease_mark(&view->leases[req->slot], answer, key, now_ms, 1);
     }
 

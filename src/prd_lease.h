@@ -27,8 +27,8 @@
  * All run in a worker, without lock, allocation or system call.  Every word
  * is changed by CAS, relaxed; a worker that is killed between two of them
  * leaves the sums (prd_lease_check) wrong by what it had in hand: one
- * request, or one grant; and with sync=strict, for some seconds, the estimate
- * too high by the debt that it was reporting.
+ * request, or one grant; and for some seconds the estimate too high by the debt
+ * that it was reporting.
  */
 
 
@@ -234,10 +234,9 @@ prd_rc_t prd_lease_apply(prd_view_t *view, const prd_policy_t *policy,
  * No reply in time; `sent` as above.  Decides by `mode`: LOCAL, PASS or
  * REFUSE.  Else as prd_lease_apply().
  *
- * With sync=strict what was owed when the question was LATE goes on with it
- * and is owed again when it turns out to be lost, or refused by the server:
- * prd_lease_drop().  What has been reported may have been charged, and is not
- * reported twice.
+ * What was owed when the question was LATE goes on with it, and is owed again
+ * when it turns out to be lost, or refused by the server: prd_lease_drop().
+ * What has been reported may have been charged, and is not reported twice.
  */
 void prd_lease_timeout(prd_view_t *view, const prd_policy_t *policy,
     const prd_ask_t *ask, prd_answer_t *answer, unsigned key,
@@ -246,18 +245,18 @@ void prd_lease_timeout(prd_view_t *view, const prd_policy_t *policy,
 
 /*
  * The same for an entry whose owner is gone (the client went away) or went on
- * (strict): only the debt that it carried is owed again.
+ * without: only the debt that it carried is owed again.
  */
 void prd_lease_drop(prd_view_t *view, const prd_lease_request_t *req,
     unsigned sent, uint32_t now_ms);
 
 /*
  * A reply that nobody waits for.  dropped: prd_lease_timeout(), _drop() or
- * _lost() has been called for the entry, and it is not one that strict has
- * left with its debt; admitted: the request was let through on timeout (it was
- * paid as debt).  What the store has debited cancels the debt or is held: with
- * strict until the next request, or the next tick.  PRD_OK: *due is filled,
- * somebody must look after it.
+ * _lost() has been called for the entry, and not for one that is LATE;
+ * admitted: the request was let through on timeout (it was paid as debt).
+ * What the store has debited cancels the debt or is held: with strict until
+ * the next request, or the next tick.  PRD_OK: *due is filled, somebody must
+ * look after it.
  */
 prd_rc_t prd_lease_late(prd_view_t *view, const prd_lease_request_t *req,
     const prd_lease_reply_t *reply, unsigned dropped, unsigned admitted,

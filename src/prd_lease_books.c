@@ -160,8 +160,8 @@ prd_lease_owe(prd_lease_t *l, uint32_t units, prd_rate_t share, uint32_t unit,
 
 
 /*
- * sync=strict: debt goes to the store with a question (way = 1), which is
- * answered, or the debt owed again (-1).
+ * Debt goes to the store with a question (way = 1), which is answered, or the
+ * debt owed again (-1).
  *
  * u10 of 4 s, when the last one went | u22 of 8 units.  Each is rounded up as
  * it comes and as it goes.  What a worker had on its way when it was killed is

@@ -176,9 +176,7 @@ prd_lease_fill(prd_view_t *view, const prd_due_t *due, uint32_t cost,
     refused = prd_lease_take(&l->refused);
     req->debt = prd_word_level(prd_lease_take(&l->debt));
 
-    if (due->strict) {
-        prd_lease_fly(l, req->debt, 1, now_ms);
-    }
+    prd_lease_fly(l, req->debt, 1, now_ms);
 
     word = prd_lease_load(&l->pace);
 
@@ -275,7 +273,7 @@ prd_lease_hear(prd_view_t *view, const prd_lease_request_t *req,
 {
     double        x;
     unsigned      newer;
-    uint32_t      grant, held, debt, seen;
+    uint32_t      grant, held, debt, flying, nodes, seen;
     uint64_t      env, word, v, level;
     prd_entry_t  *e;
     prd_lease_t  *l;
@@ -328,29 +326,31 @@ prd_lease_hear(prd_view_t *view, const prd_lease_request_t *req,
 
     /*
      * The estimate: what the store has, without what is in hand, and with
-     * what it does not know of.  A plain store: a charge lost between the
-     * loads and here is one request, until the next reply.
+     * what it does not know of.  What it has been told and has not answered
+     * yet counts once for each node: where it is late with one, it is with
+     * all.  A plain store: a charge lost between the loads and here is one
+     * request, until the next reply.
      */
+
+    prd_lease_fly(l, req->debt, -1, now_ms);
 
     held = prd_lease_in_hand(l, now_ms);
     debt = prd_word_level(prd_lease_load(&l->debt));
+    flying = prd_lease_flying(l, now_ms);
+    nodes = prd_lease_nodes(view);
 
     level = reply->level > held ? reply->level - held : 0;
+    level += (uint64_t) debt * (req->strict ? nodes : 1)
+             + (uint64_t) flying * nodes;
+    level = prd_min(level, UINT32_MAX);
 
     if (req->strict) {
 
         /*
-         * It decides only what the store is late with.  Then all nodes may do
-         * the same as this one: what the store has not heard of counts once
-         * for each.  And of two workers' replies the one that was asked for
-         * earlier tells of no less than the other.
+         * The estimate decides only what the store is late with.  Of two
+         * workers' replies the one that was asked for earlier tells of no less
+         * than the other.
          */
-
-        prd_lease_fly(l, req->debt, -1, now_ms);
-
-        level += ((uint64_t) debt + prd_lease_flying(l, now_ms))
-                 * prd_lease_nodes(view);
-        level = prd_min(level, UINT32_MAX);
 
         seen = prd_lease_load32(&l->seen_ms);
 
@@ -373,8 +373,6 @@ prd_lease_hear(prd_view_t *view, const prd_lease_request_t *req,
         return newer;
     }
 
-    level = prd_min(level + debt, UINT32_MAX);
-
     atomic_store_explicit(&e->state, prd_word(now_ms, level),
                           memory_order_relaxed);
 
@@ -394,15 +392,13 @@ prd_lease_drop(prd_view_t *view, const prd_lease_request_t *req,
         return;
     }
 
-    if (sent == PRD_LEASE_LATE && req->strict) {
+    if (sent == PRD_LEASE_LATE) {
         return;
     }
 
     l = &view->leases[req->slot];
 
-    if (req->strict) {
-        prd_lease_fly(l, req->debt, -1, now_ms);
-    }
+    prd_lease_fly(l, req->debt, -1, now_ms);
 
     /* a debt that may have been reported is reported again: never forgotten */
 
