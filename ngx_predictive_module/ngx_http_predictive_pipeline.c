@@ -26,6 +26,8 @@ static ngx_int_t ngx_http_predictive_link_replies(
     ngx_http_predictive_link_t *link);
 static void ngx_http_predictive_link_reply(ngx_http_predictive_link_t *link,
     redisReply *reply);
+static ngx_uint_t ngx_http_predictive_link_noscript(
+    ngx_http_predictive_command_t *command, ngx_str_t *text);
 static ngx_int_t ngx_http_predictive_link_again(
     ngx_http_predictive_link_t *link, ngx_http_predictive_command_t *command,
     ngx_str_t *text);
@@ -502,6 +504,18 @@ ngx_http_predictive_link_reply(ngx_http_predictive_link_t *link,
         return;
     }
 
+    if ((command->expired || command->call.handler == NULL)
+        && ngx_http_predictive_link_noscript(command, &text))
+    {
+        /* nobody waits for it any more; another call brings the script */
+
+        ngx_http_predictive_link_good(link, command);
+        ngx_http_predictive_command_done(command,
+                                         NGX_HTTP_PREDICTIVE_REPLY_ERROR,
+                                         NULL, &text);
+        return;
+    }
+
     ngx_http_predictive_count(topology, errors);
 
     if (!ngx_http_predictive_link_unable(&text)) {
@@ -523,6 +537,17 @@ ngx_http_predictive_link_reply(ngx_http_predictive_link_t *link,
 }
 
 
+/* The server does not know the script. */
+
+static ngx_uint_t
+ngx_http_predictive_link_noscript(ngx_http_predictive_command_t *command,
+    ngx_str_t *text)
+{
+    return command->script && text->len >= 8
+           && ngx_strncmp(text->data, "NOSCRIPT", 8) == 0;
+}
+
+
 /* Errors of a command that was not executed: NGX_OK if it is sent again. */
 
 static ngx_int_t
@@ -535,9 +560,7 @@ ngx_http_predictive_link_again(ngx_http_predictive_link_t *link,
         return NGX_DECLINED;
     }
 
-    if (command->script == NULL || text->len < 8
-        || ngx_strncmp(text->data, "NOSCRIPT", 8) != 0)
-    {
+    if (!ngx_http_predictive_link_noscript(command, text)) {
         return ngx_http_predictive_topology_error(link, command, text);
     }
 

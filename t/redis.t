@@ -223,6 +223,20 @@ like($conn->response->{body}, qr/timeout=3 .*late_ok=3 /,
      'late replies reach those who want them');
 
 ok(up(), 'up again');
+
+$redis->cli('script', 'flush');
+$before = status()->{errors};
+$redis->freeze;
+
+$r = ask(script => $incr, keys => 'n', args => 2,
+         timeout => 20 * $PrdTest::SLOW);
+is($r->{timeout}, 1, 'a script that it has forgotten, too late');
+$redis->thaw;
+
+ok(up(), 'up again');
+is($redis->cli('get', 'n'), 4, 'it was not executed');
+is(status()->{errors}, $before, 'that is no error');
+unlike($t->error_log, qr/NOSCRIPT/, 'and nothing is said');
 $redis->freeze;
 
 $conn->send($conn->format('GET', '/shared?command=PING&late=1&timeout=20'));
