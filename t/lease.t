@@ -42,7 +42,7 @@ predictive_zone \$arg_k zone=here:1m rate=1r/m burst=2 learn=off;
 
 server {
     listen 127.0.0.1:%%PORT%%;
-    keepalive_requests 100000;
+    keepalive_requests 100000000;
 
     add_header X-Status \$predictive_status always;
     add_header X-Left \$predictive_remaining always;
@@ -178,8 +178,15 @@ for my $t ($na, $nb) {
             $c->send(join '', map { $c->format(GET => $_) } @todo);
 
             for (@todo) {
-                my $status = $c->response('GET')->{status};
-                $n[$status == 200 ? 0 : $status == 429 ? 1 : 2]++;
+                my $r = $c->response('GET');
+                my $what = $r->{status} == 200 ? 0
+                           : $r->{status} == 429 ? 1 : 2;
+
+                if ($what == 2 && $n[2] == 0) {
+                    diag("after @n: $r->{status} ", $r->{error} // '');
+                }
+
+                $n[$what]++;
             }
         }
 
