@@ -188,8 +188,9 @@ struct ngx_http_predictive_link_s {
 
     struct {
         ngx_http_predictive_script_t  *script;
-        uint64_t                       seq;
-    } scripts[NGX_HTTP_PREDICTIVE_SCRIPTS];       /* sent with body */
+        uint64_t                       seq;       /* sent with body */
+        unsigned                       missing:1; /* not known since */
+    } scripts[NGX_HTTP_PREDICTIVE_SCRIPTS];
 
     u_char                            *out;       /* to be written: */
     size_t                             out_pos;   /* from here */

@@ -17,6 +17,8 @@
 #define NGX_HTTP_PREDICTIVE_READ  16384
 
 
+static ngx_uint_t ngx_http_predictive_link_script(
+    ngx_http_predictive_link_t *link, ngx_http_predictive_script_t *script);
 static ngx_int_t ngx_http_predictive_link_append(
     ngx_http_predictive_link_t *link, ngx_http_predictive_command_t *command);
 static ngx_int_t ngx_http_predictive_link_output(
@@ -199,6 +201,29 @@ ngx_http_predictive_link_reserve(ngx_http_predictive_link_t *link, size_t len)
 }
 
 
+/* The place of what is known of a script on this link, or past all. */
+
+static ngx_uint_t
+ngx_http_predictive_link_script(ngx_http_predictive_link_t *link,
+    ngx_http_predictive_script_t *script)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_HTTP_PREDICTIVE_SCRIPTS; i++) {
+
+        if (link->scripts[i].script == NULL) {
+            link->scripts[i].script = script;
+        }
+
+        if (link->scripts[i].script == script) {
+            break;
+        }
+    }
+
+    return i;
+}
+
+
 /* A command's bytes to those to be written, the command to link->sent. */
 
 static ngx_int_t
@@ -233,19 +258,21 @@ ngx_http_predictive_link_append(ngx_http_predictive_link_t *link,
 
     link->seq++;
 
+    i = script ? ngx_http_predictive_link_script(link, script)
+               : NGX_HTTP_PREDICTIVE_SCRIPTS;
+
+    if (i < NGX_HTTP_PREDICTIVE_SCRIPTS && link->scripts[i].missing) {
+        command->body = 1;
+    }
+
     if (script && command->body) {
         p = ngx_http_predictive_command_bulk(p, (u_char *) "EVAL", 4);
         p = ngx_http_predictive_command_bulk(p, script->body.data,
                                              script->body.len);
 
-        for (i = 0; i < NGX_HTTP_PREDICTIVE_SCRIPTS; i++) {
-            if (link->scripts[i].script == NULL
-                || link->scripts[i].script == script)
-            {
-                link->scripts[i].script = script;
-                link->scripts[i].seq = link->seq;
-                break;
-            }
+        if (i < NGX_HTTP_PREDICTIVE_SCRIPTS) {
+            link->scripts[i].seq = link->seq;
+            link->scripts[i].missing = 0;
         }
 
     } else if (script) {
@@ -460,6 +487,7 @@ ngx_http_predictive_link_reply(ngx_http_predictive_link_t *link,
 {
     uint64_t                         now;
     ngx_str_t                        text;
+    ngx_uint_t                       i;
     ngx_http_predictive_command_t   *command;
     ngx_http_predictive_topology_t  *topology;
 
@@ -507,7 +535,15 @@ ngx_http_predictive_link_reply(ngx_http_predictive_link_t *link,
     if ((command->expired || command->call.handler == NULL)
         && ngx_http_predictive_link_noscript(command, &text))
     {
-        /* nobody waits for it any more; another call brings the script */
+        /* nobody waits for it any more; the next call brings the script */
+
+        i = ngx_http_predictive_link_script(link, command->script);
+
+        if (i < NGX_HTTP_PREDICTIVE_SCRIPTS
+            && link->scripts[i].seq <= command->seq)
+        {
+            link->scripts[i].missing = 1;
+        }
 
         ngx_http_predictive_link_good(link, command);
         ngx_http_predictive_command_done(command,
@@ -566,33 +602,21 @@ ngx_http_predictive_link_again(ngx_http_predictive_link_t *link,
 
     /* of the many that may be under way only one must carry the body */
 
-    command->redirects++;
-    command->body = 1;
+    i = ngx_http_predictive_link_script(link, command->script);
 
-    for (i = 0; i < NGX_HTTP_PREDICTIVE_SCRIPTS; i++) {
-        if (link->scripts[i].script == command->script
-            && link->scripts[i].seq > command->seq)
-        {
-            command->body = 0;
-            break;
-        }
-    }
+    command->redirects++;
+    command->body = i == NGX_HTTP_PREDICTIVE_SCRIPTS
+                    || link->scripts[i].seq <= command->seq;
 
     ngx_http_predictive_link_send(link, command);
 
     if (command->body && command->link == link
-        && link->state == NGX_HTTP_PREDICTIVE_LINK_READY)
+        && link->state == NGX_HTTP_PREDICTIVE_LINK_READY
+        && i < NGX_HTTP_PREDICTIVE_SCRIPTS)
     {
         /* noted now, so that the next refusal knows of it */
-        for (i = 0; i < NGX_HTTP_PREDICTIVE_SCRIPTS; i++) {
-            if (link->scripts[i].script == NULL
-                || link->scripts[i].script == command->script)
-            {
-                link->scripts[i].script = command->script;
-                link->scripts[i].seq = link->seq + 1;
-                break;
-            }
-        }
+        link->scripts[i].seq = link->seq + 1;
+        link->scripts[i].missing = 0;
     }
 
     return NGX_OK;

@@ -237,6 +237,15 @@ ok(up(), 'up again');
 is($redis->cli('get', 'n'), 4, 'it was not executed');
 is(status()->{errors}, $before, 'that is no error');
 unlike($t->error_log, qr/NOSCRIPT/, 'and nothing is said');
+
+# else a server that is always too late would never be told
+
+$redis->cli('config', 'resetstat');
+$r = ask(script => $incr, keys => 'n', args => 2);
+is($r->{first}, 6, 'the next call');
+like($redis->cli('info', 'commandstats'), qr/cmdstat_eval:calls=1,/,
+     'brings the script');
+unlike($redis->cli('info', 'commandstats'), qr/cmdstat_evalsha/, 'at once');
 $redis->freeze;
 
 $conn->send($conn->format('GET', '/shared?command=PING&late=1&timeout=20'));
