@@ -33,6 +33,8 @@ static void ngx_http_predictive_lease_give_up(
     ngx_http_predictive_query_t *q, ngx_uint_t sent, ngx_queue_t *wake);
 static void ngx_http_predictive_lease_again(ngx_http_predictive_query_t *q,
     ngx_queue_t *wake);
+static void ngx_http_predictive_lease_revive(
+    ngx_http_predictive_lease_t *lease, prd_due_t *due);
 static void ngx_http_predictive_lease_lost(ngx_http_predictive_query_t *q,
     ngx_uint_t sent, uint32_t now_ms);
 static void ngx_http_predictive_lease_answered(
@@ -390,7 +392,6 @@ ngx_http_predictive_lease_answer(ngx_http_predictive_query_t *q,
 {
     prd_rc_t                     rc;
     prd_due_t                    due;
-    ngx_http_predictive_item_t  *item;
     ngx_http_predictive_part_t  *part;
     ngx_http_predictive_zone_t  *zone;
 
@@ -441,12 +442,22 @@ ngx_http_predictive_lease_answer(ngx_http_predictive_query_t *q,
                        q->admitted, now_ms, &due)
         == PRD_OK)
     {
-        item = ngx_http_predictive_lease_item(zone->lease);
+        ngx_http_predictive_lease_revive(zone->lease, &due);
+    }
+}
 
-        if (item) {
-            item->due = due;
-            ngx_http_predictive_lease_first(zone->lease, item);
-        }
+
+static void
+ngx_http_predictive_lease_revive(ngx_http_predictive_lease_t *lease,
+    prd_due_t *due)
+{
+    ngx_http_predictive_item_t  *item;
+
+    item = ngx_http_predictive_lease_item(lease);
+
+    if (item) {
+        item->due = *due;
+        ngx_http_predictive_lease_first(lease, item);
     }
 }
 
@@ -516,6 +527,7 @@ ngx_http_predictive_lease_lost(ngx_http_predictive_query_t *q,
     ngx_uint_t sent, uint32_t now_ms)
 {
     prd_rc_t                     rc;
+    prd_due_t                    due;
     ngx_http_predictive_zone_t  *zone;
 
     zone = q->batch->zone;
@@ -532,8 +544,11 @@ ngx_http_predictive_lease_lost(ngx_http_predictive_query_t *q,
         q->part = NULL;
     }
 
-    if (!q->dropped) {
-        prd_lease_drop(&zone->view, &q->request, sent, now_ms);
+    if (!q->dropped
+        && prd_lease_drop(&zone->view, &q->request, sent, now_ms, &due)
+           == PRD_OK)
+    {
+        ngx_http_predictive_lease_revive(zone->lease, &due);
     }
 }
 

@@ -36,7 +36,7 @@ prd_lease_pay(prd_view_t *view, prd_lease_t *l, prd_answer_t *answer,
         if (prd_lease_swap(&l->held, &word, prd_word(now_ms, left))) {
             answer->paid[key - 1] = PRD_PAID_HELD;
 
-            if (left <= prd_lease_load32(&l->grant) / 2) {
+            if (left <= prd_lease_grant_of(l) / 2) {
                 prd_lease_mark(l, answer, key, now_ms, 1);
             }
 
@@ -1115,7 +1115,7 @@ prd_lease_timeout(prd_view_t *view, const prd_policy_t *policy,
     const prd_lease_request_t *req, unsigned sent, prd_lease_mode_e mode,
     uint32_t now_ms)
 {
-    prd_lease_drop(view, req, sent, now_ms);
+    prd_lease_restore(view, req, sent, now_ms);
 
     answer->ask &= (uint8_t) ~key;
     answer->away |= (uint8_t) key;

@@ -119,6 +119,7 @@ typedef struct {
     uint32_t  generation;
     uint32_t  asked_ms;
     unsigned  strict:1;
+    unsigned  flies:1;                 /* its debt counts as under way */
 } prd_lease_request_t;
 
 /* The 16 digits of a tag in the name of its key, without terminator. */
@@ -245,10 +246,11 @@ void prd_lease_timeout(prd_view_t *view, const prd_policy_t *policy,
 
 /*
  * The same for an entry whose owner is gone (the client went away) or went on
- * without: only the debt that it carried is owed again.
+ * without: only the debt that it carried is owed again.  PRD_OK: *due is
+ * filled, somebody must look after it.
  */
-void prd_lease_drop(prd_view_t *view, const prd_lease_request_t *req,
-    unsigned sent, uint32_t now_ms);
+prd_rc_t prd_lease_drop(prd_view_t *view, const prd_lease_request_t *req,
+    unsigned sent, uint32_t now_ms, prd_due_t *due);
 
 /*
  * A reply that nobody waits for.  dropped: prd_lease_timeout(), _drop() or

@@ -35,11 +35,12 @@ prd_lease_reset(prd_view_t *view, prd_lease_t *l, uint32_t generation)
     (void) prd_lease_take(&l->refused);
     (void) prd_lease_take(&l->pace);
 
-    prd_lease_store32(&l->grant, 0);
-    prd_lease_store32(&l->flying, 0);
+    prd_lease_store32(&l->flying[0], 0);
+    prd_lease_store32(&l->flying[1], 0);
     prd_lease_store32(&l->seen_ms, 0);
-    prd_lease_store32(&l->queued_ms, 0);
     prd_lease_store32(&l->watch_ms, 0);
+    prd_lease_granted(l, 0);
+    prd_lease_queue(l, 0);
     atomic_store_explicit(&l->version, 0, memory_order_relaxed);
 
     atomic_store_explicit(&l->generation, (uint16_t) generation,
@@ -161,29 +162,34 @@ prd_lease_owe(prd_lease_t *l, uint32_t units, prd_rate_t share, uint32_t unit,
 
 /*
  * Debt goes to the store with a question (way = 1), which is answered, or the
- * debt owed again (-1).
+ * debt owed again (-1).  It is counted in the span of 4 s in which it was
+ * asked, and only in that and the next one: what a worker had on its way when
+ * it was killed is void then, whatever comes after it.
  *
- * u10 of 4 s, when the last one went | u22 of 8 units.  Each is rounded up as
- * it comes and as it goes.  What a worker had on its way when it was killed is
- * void when nothing has followed it for 12 s.
+ * Each is rounded up as it comes and as it goes.
  */
 
-#define PRD_FLY_S      22
+#define PRD_FLY_MS     12             /* bits of ms: a span */
+#define PRD_FLY_S      26
+#define PRD_FLY_SPANS  (1u << (32 - PRD_FLY_S))
 #define PRD_FLY_MOST   ((1u << PRD_FLY_S) - 1)
-#define PRD_FLY_UNITS  8
-#define PRD_FLY_VOID   3
+#define PRD_FLY_UNITS  64
+
+
+/* By how many spans is b later than a?  One earlier is PRD_FLY_SPANS - 1. */
 
 static inline uint32_t
-prd_lease_fly_age(uint32_t word, uint32_t now_ms)
+prd_lease_fly_age(uint32_t a, uint32_t b)
 {
-    return ((now_ms >> 12) - (word >> PRD_FLY_S)) & (UINT32_MAX >> PRD_FLY_S);
+    return (b - a) % PRD_FLY_SPANS;
 }
 
 
 void
-prd_lease_fly(prd_lease_t *l, uint32_t units, int way, uint32_t now_ms)
+prd_lease_fly(prd_lease_t *l, uint32_t units, int way, uint32_t asked_ms)
 {
-    uint32_t  was, sum, n, age;
+    uint32_t           was, sum, n, span;
+    _Atomic uint32_t  *word;
 
     if (units == 0) {
         return;
@@ -191,45 +197,70 @@ prd_lease_fly(prd_lease_t *l, uint32_t units, int way, uint32_t now_ms)
 
     n = (uint32_t) (((uint64_t) units + PRD_FLY_UNITS - 1) / PRD_FLY_UNITS);
     n = prd_min(n, PRD_FLY_MOST);
-    was = prd_lease_load32(&l->flying);
+
+    span = (asked_ms >> PRD_FLY_MS) % PRD_FLY_SPANS;
+    word = &l->flying[span % 2];
+    was = prd_lease_load32(word);
 
     do {
-        age = prd_lease_fly_age(was, now_ms);
-        sum = age > PRD_FLY_VOID ? 0 : was & PRD_FLY_MOST;
+        sum = was & PRD_FLY_MOST;
 
-        if (way > 0) {
-            sum = prd_min(sum + n, PRD_FLY_MOST) | now_ms >> 12 << PRD_FLY_S;
+        if (was >> PRD_FLY_S != span) {
 
-        } else {
-            sum = (sum > n ? sum - n : 0) | (was & ~PRD_FLY_MOST);
+            /* of a worker that slept for so long; void, or taken off before */
+
+            if (way < 0
+                || (sum && prd_lease_fly_age(span, was >> PRD_FLY_S)
+                           < PRD_FLY_SPANS / 2))
+            {
+                return;
+            }
+
+            sum = 0;
         }
 
-    } while (!atomic_compare_exchange_weak_explicit(&l->flying, &was, sum,
+        if (way > 0) {
+            sum = prd_min(sum + n, PRD_FLY_MOST);
+
+        } else {
+            sum = sum > n ? sum - n : 0;
+        }
+
+    } while (!atomic_compare_exchange_weak_explicit(word, &was,
+                 span << PRD_FLY_S | sum,
                  memory_order_relaxed, memory_order_relaxed));
 }
 
 
-/* How much is under way. */
+/* How much is under way.  Workers' clocks may differ by a little. */
 
 uint32_t
 prd_lease_flying(prd_lease_t *l, uint32_t now_ms)
 {
-    uint32_t  word;
+    uint32_t  i, word, age;
+    uint64_t  sum;
 
-    word = prd_lease_load32(&l->flying);
+    for (i = 0, sum = 0; i < 2; i++) {
+        word = prd_lease_load32(&l->flying[i]);
 
-    if ((word & PRD_FLY_MOST) == 0) {
-        return 0;
+        if ((word & PRD_FLY_MOST) == 0) {
+            continue;
+        }
+
+        age = prd_lease_fly_age(word >> PRD_FLY_S, now_ms >> PRD_FLY_MS);
+
+        if (age > 1 && age != PRD_FLY_SPANS - 1) {
+
+            /* void, before its span comes round again */
+            (void) atomic_compare_exchange_strong_explicit(&l->flying[i],
+                       &word, 0, memory_order_relaxed, memory_order_relaxed);
+            continue;
+        }
+
+        sum += (uint64_t) (word & PRD_FLY_MOST) * PRD_FLY_UNITS;
     }
 
-    if (prd_lease_fly_age(word, now_ms) > PRD_FLY_VOID) {
-
-        /* its time comes round again */
-        prd_lease_store32(&l->flying, 0);
-        return 0;
-    }
-
-    return (word & PRD_FLY_MOST) * PRD_FLY_UNITS;
+    return (uint32_t) prd_min(sum, UINT32_MAX);
 }
 
 

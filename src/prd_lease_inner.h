@@ -41,6 +41,62 @@ prd_lease_store32(_Atomic uint32_t *w, uint32_t n)
 }
 
 
+/*
+ * What was held after the last grant, to 1/1024, in 16 bits: rounded down.
+ */
+
+static inline void
+prd_lease_granted(prd_lease_t *l, uint32_t units)
+{
+    uint32_t  e;
+
+    e = units >> 11 ? 21 - (uint32_t) __builtin_clz(units) : 0;
+
+    atomic_store_explicit(&l->grant, (uint16_t) (e << 11 | units >> e),
+                          memory_order_relaxed);
+}
+
+
+static inline uint32_t
+prd_lease_grant_of(prd_lease_t *l)
+{
+    uint32_t  code;
+
+    code = atomic_load_explicit(&l->grant, memory_order_relaxed);
+
+    return (code & 0x7ff) << (code >> 11);
+}
+
+
+/*
+ * Since when a look is due, or a report under way; now_ms = 0: none is.  After
+ * 262 s it looks recent again, if whoever queued it is dead.
+ */
+
+static inline void
+prd_lease_queue(prd_lease_t *l, uint32_t now_ms)
+{
+    atomic_store_explicit(&l->queued, now_ms ? (uint16_t) (now_ms >> 2 | 1)
+                                             : 0, memory_order_relaxed);
+}
+
+
+static inline int
+prd_lease_queued(prd_lease_t *l, uint32_t now_ms, uint32_t most_ms)
+{
+    uint32_t  queued;
+    uint16_t  age;
+
+    queued = atomic_load_explicit(&l->queued, memory_order_relaxed);
+
+    /* by a worker whose clock is ahead a little: -1 to -16 */
+
+    age = (uint16_t) ((now_ms >> 2) - queued + 16);
+
+    return queued && age <= most_ms / 4 + 16;
+}
+
+
 static inline int
 prd_lease_swap(prd_word_t *w, uint64_t *was, uint64_t next)
 {
@@ -121,7 +177,8 @@ void prd_lease_void(prd_view_t *view, uint32_t units);
 void prd_lease_owe(prd_lease_t *l, uint32_t units, prd_rate_t share,
     uint32_t unit, uint32_t now_ms);
 uint32_t prd_lease_unowe(prd_lease_t *l, uint32_t units);
-void prd_lease_fly(prd_lease_t *l, uint32_t units, int way, uint32_t now_ms);
+void prd_lease_fly(prd_lease_t *l, uint32_t units, int way,
+    uint32_t asked_ms);
 uint32_t prd_lease_flying(prd_lease_t *l, uint32_t now_ms);
 void prd_lease_note_owed(prd_view_t *view, uint64_t units);
 
@@ -228,13 +285,10 @@ static inline void
 prd_lease_mark(prd_lease_t *l, prd_answer_t *answer, unsigned key,
     uint32_t now_ms, unsigned urgent)
 {
-    uint32_t  queued, watch;
+    uint32_t  watch;
 
-    queued = prd_lease_load32(&l->queued_ms);
-
-    if (queued && prd_elapsed(queued, now_ms)
-                  <= ((answer->away & key) ? PRD_LEASE_AWAY_MS
-                                           : PRD_LEASE_QUEUE_MS))
+    if (prd_lease_queued(l, now_ms, (answer->away & key) ? PRD_LEASE_AWAY_MS
+                                                         : PRD_LEASE_QUEUE_MS))
     {
         return;
     }
@@ -247,7 +301,7 @@ prd_lease_mark(prd_lease_t *l, prd_answer_t *answer, unsigned key,
         }
     }
 
-    prd_lease_store32(&l->queued_ms, now_ms | 1);
+    prd_lease_queue(l, now_ms | 1);
     answer->due |= (uint8_t) key;
 }
 
@@ -277,6 +331,10 @@ prd_lease_terms(prd_view_t *view, const prd_policy_t *policy,
  */
 unsigned prd_lease_hear(prd_view_t *view, const prd_lease_request_t *req,
     const prd_lease_reply_t *reply, uint32_t now_ms);
+
+/* prd_lease_drop() for one who marks the key himself. */
+void prd_lease_restore(prd_view_t *view, const prd_lease_request_t *req,
+    unsigned sent, uint32_t now_ms);
 
 
 #endif /* PRD_LEASE_INNER_H_INCLUDED */

@@ -153,12 +153,12 @@ prd_lease_idle(uint32_t pace, uint32_t quantum, uint32_t unit)
 
 /*
  * An entry from what the words say; takes counts and debt out of them.
- * `cost` is this request's, for the pace.
+ * `cost` is this request's, for the pace; leaving: nobody will hear the answer.
  */
 
 static void
 prd_lease_fill(prd_view_t *view, const prd_due_t *due, uint32_t cost,
-    uint32_t now_ms, prd_lease_request_t *req)
+    uint32_t now_ms, unsigned leaving, prd_lease_request_t *req)
 {
     double        x;
     int64_t       pace;
@@ -176,7 +176,10 @@ prd_lease_fill(prd_view_t *view, const prd_due_t *due, uint32_t cost,
     refused = prd_lease_take(&l->refused);
     req->debt = prd_word_level(prd_lease_take(&l->debt));
 
-    prd_lease_fly(l, req->debt, 1, now_ms);
+    if (!leaving) {
+        prd_lease_fly(l, req->debt, 1, now_ms);
+        req->flies = 1;
+    }
 
     word = prd_lease_load(&l->pace);
 
@@ -241,7 +244,7 @@ prd_lease_ask(prd_view_t *view, const prd_policy_t *policy,
     prd_lease_due_terms(view, policy, ask, answer, key, &due);
     l = prd_lease_open(view, due.slot);
 
-    prd_lease_fill(view, &due, answer->cost, ask->now_ms, req);
+    prd_lease_fill(view, &due, answer->cost, ask->now_ms, 0, req);
 
     req->flags = PRD_LEASE_F_ASK;
 
@@ -267,14 +270,25 @@ prd_lease_ask(prd_view_t *view, const prd_policy_t *policy,
 }
 
 
+/* Its debt is not under way any more. */
+
+static void
+prd_lease_land(prd_lease_t *l, const prd_lease_request_t *req)
+{
+    if (req->flies) {
+        prd_lease_fly(l, req->debt, -1, req->asked_ms);
+    }
+}
+
+
 unsigned
 prd_lease_hear(prd_view_t *view, const prd_lease_request_t *req,
     const prd_lease_reply_t *reply, uint32_t now_ms)
 {
     double        x;
     unsigned      newer;
-    uint32_t      grant, held, debt, flying, nodes, seen;
-    uint64_t      env, word, v, level;
+    uint32_t      grant, held, seen;
+    uint64_t      env, word, v, level, owed;
     prd_entry_t  *e;
     prd_lease_t  *l;
 
@@ -308,7 +322,7 @@ prd_lease_hear(prd_view_t *view, const prd_lease_request_t *req,
         prd_lease_count(view, PRD_CNT_LEASE_DEBITED, grant);
 
         /* renewed when half of this is gone */
-        prd_lease_store32(&l->grant, prd_lease_in_hand(l, now_ms));
+        prd_lease_granted(l, prd_lease_in_hand(l, now_ms));
     }
 
     /* the backlog: of all nodes, or what came here alone, if more */
@@ -326,31 +340,30 @@ prd_lease_hear(prd_view_t *view, const prd_lease_request_t *req,
 
     /*
      * The estimate: what the store has, without what is in hand, and with
-     * what it does not know of.  What it has been told and has not answered
-     * yet counts once for each node: where it is late with one, it is with
-     * all.  A plain store: a charge lost between the loads and here is one
-     * request, until the next reply.
+     * what it does not know of, or may not have known of.  A plain store: a
+     * charge lost between the loads and here is one request, until the next
+     * reply.
      */
 
-    prd_lease_fly(l, req->debt, -1, now_ms);
+    prd_lease_land(l, req);
 
     held = prd_lease_in_hand(l, now_ms);
-    debt = prd_word_level(prd_lease_load(&l->debt));
-    flying = prd_lease_flying(l, now_ms);
-    nodes = prd_lease_nodes(view);
+    owed = (uint64_t) prd_word_level(prd_lease_load(&l->debt))
+           + prd_lease_flying(l, now_ms);
 
     level = reply->level > held ? reply->level - held : 0;
-    level += (uint64_t) debt * (req->strict ? nodes : 1)
-             + (uint64_t) flying * nodes;
-    level = prd_min(level, UINT32_MAX);
 
     if (req->strict) {
 
         /*
-         * The estimate decides only what the store is late with.  Of two
-         * workers' replies the one that was asked for earlier tells of no less
-         * than the other.
+         * It decides only what the store is late with.  Then all nodes may do
+         * the same as this one: what the store has not heard of counts once
+         * for each.  And of two workers' replies the one that was asked for
+         * earlier tells of no less than the other.
          */
+
+        owed *= prd_lease_nodes(view);
+        level = prd_min(level + owed, UINT32_MAX);
 
         seen = prd_lease_load32(&l->seen_ms);
 
@@ -373,6 +386,8 @@ prd_lease_hear(prd_view_t *view, const prd_lease_request_t *req,
         return newer;
     }
 
+    level = prd_min(level + owed, UINT32_MAX);
+
     atomic_store_explicit(&e->state, prd_word(now_ms, level),
                           memory_order_relaxed);
 
@@ -383,7 +398,7 @@ prd_lease_hear(prd_view_t *view, const prd_lease_request_t *req,
 
 
 void
-prd_lease_drop(prd_view_t *view, const prd_lease_request_t *req,
+prd_lease_restore(prd_view_t *view, const prd_lease_request_t *req,
     unsigned sent, uint32_t now_ms)
 {
     prd_lease_t  *l;
@@ -398,7 +413,7 @@ prd_lease_drop(prd_view_t *view, const prd_lease_request_t *req,
 
     l = &view->leases[req->slot];
 
-    prd_lease_fly(l, req->debt, -1, now_ms);
+    prd_lease_land(l, req);
 
     /* a debt that may have been reported is reported again: never forgotten */
 
@@ -420,6 +435,60 @@ prd_lease_drop(prd_view_t *view, const prd_lease_request_t *req,
     if (req->refused || req->refused_cost) {
         prd_lease_note_refused(l, req->refused_cost, req->refused);
     }
+}
+
+
+/* Somebody must look after a key again: an item from what was asked. */
+
+static void
+prd_lease_revive(const prd_lease_request_t *req, uint32_t at_ms,
+    prd_due_t *due)
+{
+    memset(due, 0, sizeof(prd_due_t));
+
+    due->tag = req->tag;
+    due->slot = req->slot;
+    due->generation = req->generation;
+    due->at_ms = at_ms;
+    due->most = req->most;
+    due->free = req->free;
+    due->debt_most = req->debt_most;
+    due->quantum = req->quantum;
+    due->backlog_most = req->backlog_most;
+    due->drain = req->drain;
+    due->backlog_drain = req->backlog_drain;
+    due->strict = req->strict;
+}
+
+
+prd_rc_t
+prd_lease_drop(prd_view_t *view, const prd_lease_request_t *req,
+    unsigned sent, uint32_t now_ms, prd_due_t *due)
+{
+    uint32_t      watch;
+    prd_lease_t  *l;
+
+    prd_lease_restore(view, req, sent, now_ms);
+
+    if (req->debt == 0 || sent == PRD_LEASE_LATE
+        || !prd_lease_mine(view, req->slot, req->tag, req->generation))
+    {
+        return PRD_DECLINED;
+    }
+
+    l = &view->leases[req->slot];
+    watch = prd_lease_load32(&l->watch_ms);
+
+    if ((watch && (int32_t) (watch - now_ms) > 0)
+        || prd_lease_queued(l, now_ms, PRD_LEASE_QUEUE_MS))
+    {
+        return PRD_DECLINED;
+    }
+
+    prd_lease_queue(l, now_ms | 1);
+    prd_lease_revive(req, now_ms, due);
+
+    return PRD_OK;
 }
 
 
@@ -566,17 +635,17 @@ prd_lease_tick(prd_view_t *view, prd_due_t *due, uint32_t now_ms,
     want = 0;
 
     if (!leaving && !due->strict && back == 0 && word >> 32
-        && have <= prd_lease_load32(&l->grant) / 2)
+        && have <= prd_lease_grant_of(l) / 2)
     {
         want = 1;
     }
 
     if (!report && back == 0 && want == 0) {
-        prd_lease_store32(&l->queued_ms, 0);
+        prd_lease_queue(l, 0);
         return prd_lease_keep(view, due, now_ms);
     }
 
-    prd_lease_fill(view, due, 0, now_ms, req);
+    prd_lease_fill(view, due, 0, now_ms, leaving, req);
 
     req->returned = back;
 
@@ -595,7 +664,7 @@ prd_lease_tick(prd_view_t *view, prd_due_t *due, uint32_t now_ms,
 
     /* nobody else need look while the answer is awaited */
 
-    prd_lease_store32(&l->queued_ms, now_ms | 1);
+    prd_lease_queue(l, now_ms | 1);
 
     if (!prd_lease_watched(l, due, now_ms)) {
         due->watched = (now_ms + 2 * PRD_LEASE_WATCH_MS) | 1;
@@ -615,7 +684,7 @@ prd_lease_wait(prd_view_t *view, const prd_due_t *due, uint32_t now_ms)
 
     /* else the next request would take us for dead: PRD_LEASE_AWAY_MS */
 
-    prd_lease_store32(&view->leases[due->slot].queued_ms, now_ms | 1);
+    prd_lease_queue(&view->leases[due->slot], now_ms | 1);
 
     return PRD_EAGAIN;
 }
@@ -641,7 +710,7 @@ prd_lease_answered(prd_view_t *view, prd_due_t *due,
     }
 
     (void) prd_lease_hear(view, req, reply, now_ms);
-    prd_lease_store32(&view->leases[req->slot].queued_ms, 0);
+    prd_lease_queue(&view->leases[req->slot], 0);
 
     return prd_lease_keep(view, due, now_ms);
 }
@@ -653,13 +722,13 @@ prd_lease_lost(prd_view_t *view, prd_due_t *due,
 {
     prd_rc_t  rc;
 
-    prd_lease_drop(view, req, sent, now_ms);
+    prd_lease_restore(view, req, sent, now_ms);
 
     if (!prd_lease_mine(view, req->slot, req->tag, req->generation)) {
         return PRD_DECLINED;
     }
 
-    prd_lease_store32(&view->leases[req->slot].queued_ms, 0);
+    prd_lease_queue(&view->leases[req->slot], 0);
     rc = prd_lease_keep(view, due, now_ms);
 
     if (rc == PRD_EAGAIN) {
@@ -683,11 +752,9 @@ prd_lease_late(prd_view_t *view, const prd_lease_request_t *req,
 
     if (reply->status == PRD_LEASE_BAD) {
 
-        if (!dropped) {
-            prd_lease_drop(view, req, PRD_LEASE_UNSENT, now_ms);
-        }
-
-        return PRD_DECLINED;
+        return dropped ? PRD_DECLINED
+                       : prd_lease_drop(view, req, PRD_LEASE_UNSENT, now_ms,
+                                        due);
     }
 
     cost = (req->flags & PRD_LEASE_F_ASK)
@@ -742,23 +809,9 @@ prd_lease_late(prd_view_t *view, const prd_lease_request_t *req,
         return PRD_DECLINED;
     }
 
-    memset(due, 0, sizeof(prd_due_t));
-
-    due->tag = req->tag;
-    due->slot = req->slot;
-    due->generation = req->generation;
-
     /* strict: not at once; the next request may not be answered in time */
 
-    due->at_ms = req->strict ? now_ms + 1 : now_ms;
-    due->most = req->most;
-    due->free = req->free;
-    due->debt_most = req->debt_most;
-    due->quantum = req->quantum;
-    due->backlog_most = req->backlog_most;
-    due->drain = req->drain;
-    due->backlog_drain = req->backlog_drain;
-    due->strict = req->strict;
+    prd_lease_revive(req, req->strict ? now_ms + 1 : now_ms, due);
 
     return PRD_OK;
 }

@@ -131,13 +131,16 @@ typedef struct {
                                        /* since the last report */
     prd_word_t        pace;            /* u32 ms of the last report | u32 */
                                        /* units per second, smoothed */
-    _Atomic uint32_t  grant;           /* held after the last one */
-    _Atomic uint32_t  flying;          /* debt that is being reported */
+    _Atomic uint32_t  flying[2];       /* debt that is being reported: of */
+                                       /* even and of odd spans of 4 s: u6 */
+                                       /* which span | u26 of 64 units */
     _Atomic uint32_t  seen_ms;         /* of the last reply; 0: none yet; */
                                        /* strict: when it was asked for */
-    _Atomic uint32_t  queued_ms;       /* a look is due or a report is under */
-                                       /* way since; 0: none */
     _Atomic uint32_t  watch_ms;        /* somebody looks after it until then */
+    _Atomic uint16_t  grant;           /* held after the last one: u5 power */
+                                       /* of 2 | u11 */
+    _Atomic uint16_t  queued;          /* of 4 ms: a look is due or a report */
+                                       /* is under way since; 0: none */
     _Atomic uint16_t  generation;      /* of the client it belongs to */
     _Atomic uint16_t  version;         /* of its envelope in the store */
 } prd_lease_t;

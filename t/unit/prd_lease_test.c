@@ -1112,7 +1112,7 @@ reused(void)
 
     is_int(prd_lease_late(v, &req, &reply, 1, 0, now, &due), PRD_DECLINED,
            "nor from a later one");
-    prd_lease_drop(v, &req, 0, now);
+    (void) prd_lease_drop(v, &req, 0, now, &due);
     is_int(prd_word_level(atomic_load(&v->leases[slot].debt)), 0,
            "nor does it owe");
 
