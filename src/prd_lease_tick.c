@@ -505,6 +505,16 @@ prd_lease_watched(prd_lease_t *l, const prd_due_t *due, uint32_t now_ms)
 }
 
 
+/* prd_lease_keep() follows; see prd_lease_mark(). */
+
+static void
+prd_lease_unqueue(prd_lease_t *l)
+{
+    prd_lease_queue(l, 0);
+    atomic_thread_fence(memory_order_seq_cst);
+}
+
+
 /* What is in hand, or what is under way, needs one that looks after it. */
 
 static prd_rc_t
@@ -641,7 +651,7 @@ prd_lease_tick(prd_view_t *view, prd_due_t *due, uint32_t now_ms,
     }
 
     if (!report && back == 0 && want == 0) {
-        prd_lease_queue(l, 0);
+        prd_lease_unqueue(l);
         return prd_lease_keep(view, due, now_ms);
     }
 
@@ -710,7 +720,7 @@ prd_lease_answered(prd_view_t *view, prd_due_t *due,
     }
 
     (void) prd_lease_hear(view, req, reply, now_ms);
-    prd_lease_queue(&view->leases[req->slot], 0);
+    prd_lease_unqueue(&view->leases[req->slot]);
 
     return prd_lease_keep(view, due, now_ms);
 }
@@ -728,7 +738,7 @@ prd_lease_lost(prd_view_t *view, prd_due_t *due,
         return PRD_DECLINED;
     }
 
-    prd_lease_queue(&view->leases[req->slot], 0);
+    prd_lease_unqueue(&view->leases[req->slot]);
     rc = prd_lease_keep(view, due, now_ms);
 
     if (rc == PRD_EAGAIN) {
