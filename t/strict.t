@@ -299,7 +299,8 @@ for my $t ($na, $nb) {
            my $books = zone($t, 'one?check=1')->{consistency}{books};
 
            return $books->{balanced} && $books->{owed} == 0;
-       }), 'the books are balanced');
+       }), 'the books are balanced')
+        or diag explain zone($t, 'one?check=1')->{consistency};
 }
 
 
