@@ -39,7 +39,6 @@ struct ngx_http_predictive_query_s {
     ngx_http_predictive_item_t   *item;      /* of a tick */
     unsigned                      key:2;     /* PRD_LEASE_CLIENT, _PARENT */
     unsigned                      waiting:1; /* the request is parked */
-    unsigned                      dropped:1; /* decided without an answer */
     unsigned                      admitted:1; /* and let through */
 };
 

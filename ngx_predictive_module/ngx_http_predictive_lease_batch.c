@@ -83,7 +83,6 @@ ngx_http_predictive_lease_query(ngx_http_predictive_lease_t *lease,
     q->item = NULL;
     q->key = 0;
     q->waiting = 0;
-    q->dropped = 0;
     q->admitted = 0;
 
     return q;
@@ -438,8 +437,8 @@ ngx_http_predictive_lease_answer(ngx_http_predictive_query_t *q,
         q->part = NULL;
     }
 
-    if (prd_lease_late(&zone->view, &q->request, reply, q->dropped,
-                       q->admitted, now_ms, &due)
+    if (prd_lease_late(&zone->view, &q->request, reply, q->admitted, now_ms,
+                       &due)
         == PRD_OK)
     {
         ngx_http_predictive_lease_revive(zone->lease, &due);
@@ -478,10 +477,6 @@ ngx_http_predictive_lease_give_up(ngx_http_predictive_query_t *q,
                       q->key, &q->request, sent,
                       ngx_http_predictive_store_away(zone),
                       (uint32_t) ngx_current_msec);
-
-    /* a late one's debt goes on with it */
-
-    q->dropped = (sent != PRD_LEASE_LATE);
 
     ngx_http_predictive_lease_answered(q, wake);
 }
@@ -544,9 +539,8 @@ ngx_http_predictive_lease_lost(ngx_http_predictive_query_t *q,
         q->part = NULL;
     }
 
-    if (!q->dropped
-        && prd_lease_drop(&zone->view, &q->request, sent, now_ms, &due)
-           == PRD_OK)
+    if (prd_lease_drop(&zone->view, &q->request, sent, now_ms, &due)
+        == PRD_OK)
     {
         ngx_http_predictive_lease_revive(zone->lease, &due);
     }

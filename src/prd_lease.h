@@ -253,16 +253,14 @@ prd_rc_t prd_lease_drop(prd_view_t *view, const prd_lease_request_t *req,
     unsigned sent, uint32_t now_ms, prd_due_t *due);
 
 /*
- * A reply that nobody waits for.  dropped: prd_lease_timeout(), _drop() or
- * _lost() has been called for the entry, and not for one that is LATE;
- * admitted: the request was let through on timeout (it was paid as debt).
- * What the store has debited cancels the debt or is held: with strict until
- * the next request, or the next tick.  PRD_OK: *due is filled, somebody must
- * look after it.
+ * The reply to an entry that was LATE, or whose owner is gone.  admitted: the
+ * request was let through on timeout (it was paid as debt).  What the store has
+ * debited cancels the debt or is held: with strict until the next request, or
+ * the next tick.  PRD_OK: *due is filled, somebody must look after it.
  */
 prd_rc_t prd_lease_late(prd_view_t *view, const prd_lease_request_t *req,
-    const prd_lease_reply_t *reply, unsigned dropped, unsigned admitted,
-    uint32_t now_ms, prd_due_t *due);
+    const prd_lease_reply_t *reply, unsigned admitted, uint32_t now_ms,
+    prd_due_t *due);
 
 /* PRD_OK: charged; PRD_DECLINED: refused, by the pool or in a race. */
 prd_rc_t prd_lease_charge(prd_view_t *view, const prd_policy_t *policy,

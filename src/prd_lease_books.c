@@ -157,6 +157,10 @@ prd_lease_owe(prd_lease_t *l, uint32_t units, prd_rate_t share, uint32_t unit,
         sum = prd_min(sum + units, UINT32_MAX);
 
     } while (!prd_lease_swap(&l->debt, &word, prd_word(ms, sum)));
+
+    /* prd_lease_mark() follows */
+
+    atomic_thread_fence(memory_order_seq_cst);
 }
 
 

@@ -280,9 +280,9 @@ prd_lease_work(prd_lease_t *l, uint32_t cost, uint32_t backlog)
  * unless somebody does.  Two workers may both become that somebody, which
  * prd_lease_keep() finds out.
  *
- * Who owes stores that first and then sees who is queued; who was queued says
- * that he is not, and then sees what is owed: sequentially consistent, so one
- * of the two sees the other.
+ * Who owes stores that first, in prd_lease_owe(), and then sees who is queued;
+ * who was queued says that he is not, in prd_lease_unqueue(), and then sees
+ * what is owed: sequentially consistent, so one of the two sees the other.
  */
 
 static inline void
@@ -290,10 +290,6 @@ prd_lease_mark(prd_lease_t *l, prd_answer_t *answer, unsigned key,
     uint32_t now_ms, unsigned urgent)
 {
     uint32_t  watch;
-
-    if (urgent) {
-        atomic_thread_fence(memory_order_seq_cst);
-    }
 
     if (prd_lease_queued(l, now_ms, (answer->away & key) ? PRD_LEASE_AWAY_MS
                                                          : PRD_LEASE_QUEUE_MS))

@@ -753,18 +753,14 @@ prd_lease_lost(prd_view_t *view, prd_due_t *due,
 
 prd_rc_t
 prd_lease_late(prd_view_t *view, const prd_lease_request_t *req,
-    const prd_lease_reply_t *reply, unsigned dropped, unsigned admitted,
-    uint32_t now_ms, prd_due_t *due)
+    const prd_lease_reply_t *reply, unsigned admitted, uint32_t now_ms,
+    prd_due_t *due)
 {
-    uint32_t      cost, watch;
-    uint64_t      owed, rest;
+    uint32_t      cost, rest, watch;
     prd_lease_t  *l;
 
     if (reply->status == PRD_LEASE_BAD) {
-
-        return dropped ? PRD_DECLINED
-                       : prd_lease_drop(view, req, PRD_LEASE_UNSENT, now_ms,
-                                        due);
+        return prd_lease_drop(view, req, PRD_LEASE_UNSENT, now_ms, due);
     }
 
     cost = (req->flags & PRD_LEASE_F_ASK)
@@ -783,30 +779,21 @@ prd_lease_late(prd_view_t *view, const prd_lease_request_t *req,
 
     l = &view->leases[req->slot];
 
-    /* what is charged twice: debt that was owed again, the request itself */
-
-    owed = dropped ? req->debt : 0;
-    rest = 0;
+    rest = cost;
 
     if (admitted) {
-        owed += cost;
-
-    } else {
-        rest = cost;
+        /* it was let through as debt: not to be charged twice */
+        rest -= prd_lease_unowe(l, cost);
     }
-
-    owed = prd_min(owed, UINT32_MAX);
-    rest += owed - prd_lease_unowe(l, (uint32_t) owed);
-    rest = prd_min(rest, UINT32_MAX);
 
     if (req->strict
         && prd_lease_stale(req->drain, reply->level, req->asked_ms, now_ms))
     {
-        prd_lease_void(view, (uint32_t) rest);
+        prd_lease_void(view, rest);
         rest = 0;
     }
 
-    prd_lease_hold(view, l, (uint32_t) rest, now_ms);
+    prd_lease_hold(view, l, rest, now_ms);
     prd_lease_count(view, PRD_CNT_LEASE_DEBITED, rest);
 
     (void) prd_lease_hear(view, req, reply, now_ms);

@@ -161,8 +161,7 @@ answered(question_t *q)
         return;
     }
 
-    if (prd_lease_late(&no->view, &q->req, &reply, 0, q->answer.taken, now,
-                       &due)
+    if (prd_lease_late(&no->view, &q->req, &reply, q->answer.taken, now, &due)
         == PRD_OK)
     {
         look(q->node, &due);
@@ -476,7 +475,7 @@ reports(void)
 
     /* a token for one that did not wait */
 
-    is_int(prd_lease_late(v, &one, &reply, 0, 0, now, &due), PRD_OK,
+    is_int(prd_lease_late(v, &one, &reply, 0, now, &due), PRD_OK,
            "a late token");
     is_int(due.at_ms, now + 1, "goes back, but not at once");
     is_int(prd_word_level(atomic_load(&l->held)), 1000, "it is held");
@@ -503,7 +502,7 @@ reports(void)
     two.debt = 0;
     two.asked_ms = now;
     reply.level = 2000;
-    (void) prd_lease_late(v, &two, &reply, 0, 1, now + 6, &due);
+    (void) prd_lease_late(v, &two, &reply, 1, now + 6, &due);
     ok(lab_level(v, slot) > 8000, "tells nothing of now: %u",
        lab_level(v, slot));
 }

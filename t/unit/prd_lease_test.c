@@ -107,7 +107,7 @@ request_of(uint32_t i, prd_ask_t *ask, prd_answer_t *answer,
     prd_lease_mode_e mode, uint32_t lost)
 {
     node_t               *no;
-    unsigned              key, sent;
+    unsigned              key, sent, why;
     prd_rc_t              rc;
     lease_value_t         was;
     prd_lease_reply_t     reply;
@@ -136,6 +136,7 @@ request_of(uint32_t i, prd_ask_t *ask, prd_answer_t *answer,
             /* never sent, executed without a word, or answered too late */
 
             sent = lab_below(3);
+            why = sent ? PRD_LEASE_LOST : PRD_LEASE_UNSENT;
 
             if (sent) {
                 was = *stored(req.tag);
@@ -150,14 +151,16 @@ request_of(uint32_t i, prd_ask_t *ask, prd_answer_t *answer,
                         l->node = i;
                         l->used = 1;
                         l->admitted = 2;         /* below */
+                        why = PRD_LEASE_LATE;
                     }
+
                 } else if (lab_below(2)) {
                     *stored(req.tag) = was;
                 }
             }
 
-            prd_lease_timeout(&no->view, &policy, ask, answer, key, &req,
-                              sent != 0, PRD_LEASE_LOCAL, now);
+            prd_lease_timeout(&no->view, &policy, ask, answer, key, &req, why,
+                              PRD_LEASE_LOCAL, now);
             continue;
         }
 
@@ -451,7 +454,7 @@ bound(const char *words, uint32_t ms, uint32_t lost, unsigned seed)
                 late[t].used = 0;
 
                 if (prd_lease_late(&node[late[t].node].view, &late[t].req,
-                                   &late[t].reply, 1, late[t].admitted, now,
+                                   &late[t].reply, late[t].admitted, now,
                                    &node[late[t].node]
                                     .due[node[late[t].node].n])
                     == PRD_OK)
@@ -807,7 +810,8 @@ lates(void)
                 lease_store(&value[0], 2, &req, store_ms, &reply);
 
                 if (dropped) {
-                    prd_lease_timeout(v, &policy, &ask, &answer, 1, &req, 1,
+                    prd_lease_timeout(v, &policy, &ask, &answer, 1, &req,
+                                      PRD_LEASE_LATE,
                                       admitted ? PRD_LEASE_PASS
                                                : PRD_LEASE_REFUSE, now);
                     is_int(answer.verdict != PRD_REJECTED, admitted,
@@ -818,8 +822,7 @@ lates(void)
                     }
                 }
 
-                rc = prd_lease_late(v, &req, &reply, dropped, admitted, now,
-                                    &due);
+                rc = prd_lease_late(v, &req, &reply, admitted, now, &due);
 
                 l = &v->leases[req.slot];
 
@@ -940,10 +943,10 @@ exact(void)
     (void) prd_lease_decide(v, &policy, &ask, &answer, PRD_LEASE_STRICT);
     prd_lease_ask(v, &policy, &ask, &answer, 1, &req);
     lease_store(stored(1), 2, &req, store_ms, &reply);
-    prd_lease_timeout(v, &policy, &ask, &answer, 1, &req, 1, PRD_LEASE_REFUSE,
-                      now);
+    prd_lease_timeout(v, &policy, &ask, &answer, 1, &req, PRD_LEASE_LATE,
+                      PRD_LEASE_REFUSE, now);
     pass(99);
-    is_int(prd_lease_late(v, &req, &reply, 1, 0, now, &due), PRD_OK,
+    is_int(prd_lease_late(v, &req, &reply, 0, now, &due), PRD_OK,
            "debited, and refused meanwhile: to be looked at");
     is_int(due.strict, 1, "at once");
     l = &v->leases[answer.slot];
@@ -955,10 +958,10 @@ exact(void)
     (void) prd_lease_decide(v, &policy, &ask, &answer, PRD_LEASE_STRICT);
     prd_lease_ask(v, &policy, &ask, &answer, 1, &req);
     lease_store(stored(1), 2, &req, store_ms, &reply);
-    prd_lease_timeout(v, &policy, &ask, &answer, 1, &req, 1, PRD_LEASE_REFUSE,
-                      now);
+    prd_lease_timeout(v, &policy, &ask, &answer, 1, &req, PRD_LEASE_LATE,
+                      PRD_LEASE_REFUSE, now);
     pass(100);
-    is_int(prd_lease_late(v, &req, &reply, 1, 0, now, &due), PRD_DECLINED,
+    is_int(prd_lease_late(v, &req, &reply, 0, now, &due), PRD_DECLINED,
            "so late that it may have drained: nothing to be looked at");
     is_int(prd_word_level(atomic_load(&l->held)), 0, "nothing is held");
     (void) prd_lease_check(v, &sums);
@@ -1110,7 +1113,7 @@ reused(void)
     ok(books(), "books agree");
     prd_lease_refund(v, &policy, &ask, &answer);
 
-    is_int(prd_lease_late(v, &req, &reply, 1, 0, now, &due), PRD_DECLINED,
+    is_int(prd_lease_late(v, &req, &reply, 0, now, &due), PRD_DECLINED,
            "nor from a later one");
     (void) prd_lease_drop(v, &req, 0, now, &due);
     is_int(prd_word_level(atomic_load(&v->leases[slot].debt)), 0,

@@ -180,8 +180,8 @@ request(worker_t *w)
             stored(tag_key(req.tag), &req, &reply);
 
             if (next(w) % 100 < w->lost) {
-                prd_lease_timeout(&w->view, &policy, &ask, &a, key, &req, 1,
-                                  PRD_LEASE_LOCAL, now);
+                prd_lease_timeout(&w->view, &policy, &ask, &a, key, &req,
+                                  PRD_LEASE_LATE, PRD_LEASE_LOCAL, now);
                 w->late = req;
                 w->reply = reply;
                 w->waits = 2;
@@ -219,8 +219,8 @@ request(worker_t *w)
 
     if (w->waits && next(w) % 5 == 0) {
         w->waits = 0;
-        rc = prd_lease_late(&w->view, &w->late, &w->reply, 1, w->admitted,
-                            now, &w->due[w->n]);
+        rc = prd_lease_late(&w->view, &w->late, &w->reply, w->admitted, now,
+                            &w->due[w->n]);
         w->n += rc == PRD_OK && w->n < DUES - 1;
     }
 }
