@@ -63,7 +63,7 @@ const char *prd_reason_name(prd_reason_e reason);
 #define PRD_M_INF    UINT32_MAX
 
 
-/* 2^103 / 1e12, rounded up */
+/* 2^103 / 1e12, rounded up; the product with a rate >> 71 is its Q32 per ms */
 #define PRD_Q103_PER_TERA  10141204801825835212ull
 
 
@@ -76,8 +76,7 @@ const char *prd_reason_name(prd_reason_e reason);
 static inline uint32_t
 prd_drained(prd_rate_t rate, uint32_t then, uint32_t dt, uint32_t unit)
 {
-    uint64_t           p;
-    unsigned __int128  a, b, q;
+    uint64_t  p, q;
 
     /* nano-tokens per second * ms = 1e-12 token */
 
@@ -94,17 +93,21 @@ prd_drained(prd_rate_t rate, uint32_t then, uint32_t dt, uint32_t unit)
 
     /*
      * Whole tokens are too coarse to forget the remainder at each request:
-     * what has drained is the difference of what drains since time 0.  Tokens
-     * per ms in Q64, rounded up: 2^103 / 1e12, so that no 128 bits need be
-     * divided; over 49 days the greatest rate gains less than a token.
+     * what has drained is the difference of what drains since time 0, of which
+     * only the fraction at `then` matters.  Tokens per ms in Q32, rounded up:
+     * over 49 days any rate gains less than a token.
      */
 
-    q = ((unsigned __int128) rate * PRD_Q103_PER_TERA >> 39) + (rate != 0);
-    a = q * then;
-    b = (a + q * dt) >> 64;
-    b -= a >> 64;
+    q = (uint64_t) ((unsigned __int128) rate * PRD_Q103_PER_TERA >> 64 >> 7)
+        + (rate != 0);
 
-    return (uint32_t) prd_min(b, UINT32_MAX);
+    if (__builtin_mul_overflow(q, (uint64_t) dt, &p)
+        || __builtin_add_overflow(p, (q * then) & UINT32_MAX, &p))
+    {
+        return UINT32_MAX;
+    }
+
+    return (uint32_t) (p >> 32);
 }
 
 
