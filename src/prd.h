@@ -89,6 +89,17 @@ const char *prd_strerror(prd_rc_t rc);
 #define prd_max(a, b)  ((a) > (b) ? (a) : (b))
 
 
+/* a + b, at most UINT32_MAX */
+
+static inline uint32_t
+prd_sum32(uint32_t a, uint32_t b)
+{
+    uint32_t  sum;
+
+    return __builtin_add_overflow(a, b, &sum) ? UINT32_MAX : sum;
+}
+
+
 /*
  * Asks for a cache line that will be written: for ourselves alone, so that it
  * does not travel twice between processors.  For plain x86-64 gcc makes a

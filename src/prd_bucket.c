@@ -1,6 +1,7 @@
 
 /*
- * Names of verdicts and reasons, and corrections of a level after the fact.
+ * The verdict beyond what passes at once, names of verdicts and reasons, and
+ * corrections of a level after the fact.
  */
 
 
@@ -27,6 +28,48 @@ prd_reason_name(prd_reason_e reason)
     };
 
     return reason < PRD_REASONS ? names[reason] : "";
+}
+
+
+prd_verdict_e
+prd_bucket_beyond(const prd_terms_t *t, uint32_t was, uint32_t x,
+    uint32_t *delay_ms)
+{
+    uint64_t  xq, k, d;
+
+    xq = (uint64_t) x << 16;
+    k = prd_min(t->m, PRD_ONE_Q16);
+
+    if (t->m == PRD_M_INF
+        || (t->m > PRD_ONE_Q16 && xq <= (uint64_t) t->m * t->depth))
+    {
+        return PRD_BORROWED;
+    }
+
+    if (xq <= k * t->limit) {
+
+        /* level units / (1e-9 token/s) -> ms; truncated like limit_req */
+        d = x > t->free ? UINT32_MAX : 0;
+
+        if (t->delay_rate && d) {
+            d = (uint64_t) ((unsigned __int128) (x - t->free)
+                            * (t->unit == PRD_MILLI ? 1000000000ull
+                                                    : 1000000000000ull)
+                            / t->delay_rate);
+        }
+
+        *delay_ms = (uint32_t) prd_min(d, INT32_MAX);
+
+        /* less than a millisecond is no delay, nor is what is still free */
+
+        return *delay_ms ? PRD_DELAYED : PRD_PASSED;
+    }
+
+    if (was == 0 && t->cost > t->depth && k == PRD_ONE_Q16) {
+        return PRD_PASSED;
+    }
+
+    return PRD_REJECTED;
 }
 
 

@@ -160,8 +160,16 @@ typedef struct {
     uint32_t     debt;                /* the level is clamped here */
     uint32_t     cost;
     uint32_t     unit;
-    unsigned     learned:1;           /* a learned envelope is in force */
+    uint32_t     learned;             /* 1: a learned envelope is in force */
 } prd_terms_t;
+
+
+/*
+ * The verdict on a level (`was`, and x with the request) that is above what
+ * passes without delay.  delay_ms is set where it is PRD_DELAYED.
+ */
+prd_verdict_e prd_bucket_beyond(const prd_terms_t *t, uint32_t was,
+    uint32_t x, uint32_t *delay_ms);
 
 
 /*
@@ -179,8 +187,7 @@ static inline prd_verdict_e
 prd_bucket_judge(const prd_terms_t *t, uint64_t word, uint32_t now_ms,
     uint32_t *level, uint64_t *next, uint32_t *delay_ms)
 {
-    uint32_t       dt, was, last;
-    uint64_t       x, xq, k, d;
+    uint32_t       dt, was, x, last;
     prd_verdict_e  verdict;
 
     last = prd_word_ms(word);
@@ -188,55 +195,23 @@ prd_bucket_judge(const prd_terms_t *t, uint64_t word, uint32_t now_ms,
     was = prd_word_level(word);
 
     if (dt) {
-        x = prd_level_after(was, t->rate, t->speed, last, dt, t->unit);
+        was = prd_level_after(was, t->rate, t->speed, last, dt, t->unit);
         last = now_ms;
-
-    } else {
-        x = was;
     }
 
-    was = (uint32_t) x;
-    x = prd_min(x + t->cost, UINT32_MAX);
-    *level = (uint32_t) x;
+    x = prd_sum32(was, t->cost);
+    *level = x;
     *delay_ms = 0;
+    verdict = PRD_PASSED;
 
-    xq = x << 16;
-    k = prd_min(t->m, PRD_ONE_Q16);
-
-    if (xq <= k * t->free) {
-        verdict = PRD_PASSED;
-
-    } else if (t->m == PRD_M_INF
-               || (t->m > PRD_ONE_Q16 && xq <= (uint64_t) t->m * t->depth))
+    if ((uint64_t) x << 16
+        > (uint64_t) prd_min(t->m, PRD_ONE_Q16) * t->free)
     {
-        verdict = PRD_BORROWED;
+        verdict = prd_bucket_beyond(t, was, x, delay_ms);
 
-    } else if (xq <= k * t->limit) {
-        verdict = PRD_DELAYED;
-
-        /* level units / (1e-9 token/s) -> ms; truncated like limit_req */
-        d = x > t->free ? UINT32_MAX : 0;
-
-        if (t->delay_rate && d) {
-            d = (uint64_t) ((unsigned __int128) (x - t->free)
-                            * (t->unit == PRD_MILLI ? 1000000000ull
-                                                    : 1000000000000ull)
-                            / t->delay_rate);
+        if (verdict == PRD_REJECTED) {
+            return PRD_REJECTED;
         }
-
-        *delay_ms = (uint32_t) prd_min(d, INT32_MAX);
-
-        /* less than a millisecond is no delay, nor is what is still free */
-
-        if (*delay_ms == 0) {
-            verdict = PRD_PASSED;
-        }
-
-    } else if (was == 0 && t->cost > t->depth && k == PRD_ONE_Q16) {
-        verdict = PRD_PASSED;
-
-    } else {
-        return PRD_REJECTED;
     }
 
     *next = prd_word(last, prd_min(x, t->debt));

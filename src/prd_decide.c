@@ -137,13 +137,11 @@ prd_decide_demand(prd_view_t *view, prd_entry_t *e, uint64_t env,
  */
 
 static inline void
-prd_decide_bin(prd_view_t *view, uint32_t slot, uint32_t admitted,
-    uint32_t backlog)
+prd_decide_bin(prd_view_t *view, prd_entry_t *e, uint32_t slot,
+    uint32_t admitted, uint32_t backlog)
 {
-    uint64_t      demand, n;
-    prd_entry_t  *e;
+    uint64_t  demand;
 
-    e = &view->table.entries[slot];
     demand = prd_load(&e->demand);
 
     do {
@@ -151,11 +149,10 @@ prd_decide_bin(prd_view_t *view, uint32_t slot, uint32_t admitted,
             return;
         }
 
-        n = (demand >> 32) + admitted;
-        n = prd_min(n, UINT32_MAX);
-
     } while (!atomic_compare_exchange_weak_explicit(&e->demand, &demand,
-                 n << 32 | prd_max((uint32_t) demand, backlog),
+                 (uint64_t) prd_sum32((uint32_t) (demand >> 32), admitted)
+                     << 32
+                 | prd_max((uint32_t) demand, backlog),
                  memory_order_relaxed, memory_order_relaxed));
 
     /*
@@ -167,6 +164,17 @@ prd_decide_bin(prd_view_t *view, uint32_t slot, uint32_t admitted,
     if (demand == 0) {
         prd_decide_dirty(view, slot);
     }
+}
+
+
+static __attribute__((noinline)) void
+prd_decide_bin_parent(prd_view_t *view, const prd_answer_t *answer,
+    uint32_t admitted)
+{
+    uint32_t  slot = answer->parent_slot;
+
+    prd_decide_bin(view, &view->table.entries[slot], slot, admitted,
+                   answer->parent_backlog);
 }
 
 
@@ -304,8 +312,8 @@ prd_decide_prepare(prd_view_t *view, const prd_policy_t *policy,
         prd_decide_class(view, ask->class_, trust, cost);
     }
 
-    prd_decide_terms(view, policy, ask, env, trust, cost, answer,
-                     &answer->terms);
+    prd_decide_work_out(view, policy, ask, env, trust, cost, answer,
+                        &answer->terms);
 
     return e;
 }
@@ -355,90 +363,125 @@ prd_decide_refuse(prd_view_t *view, const prd_ask_t *ask,
             prd_decide_bin_refused(e, answer->cost);
         }
 
-        prd_decide_bin(view, answer->slot, 0, answer->backlog);
+        prd_decide_bin(view, e, answer->slot, 0, answer->backlog);
     }
 
     if (answer->parent_backlog) {
-        prd_decide_bin(view, answer->parent_slot, 0, answer->parent_backlog);
+        prd_decide_bin_parent(view, answer, 0);
     }
 
     return PRD_DECLINED;
 }
 
 
-static inline prd_rc_t
-prd_decide_charge(prd_view_t *view, const prd_policy_t *policy,
-    const prd_ask_t *ask, prd_answer_t *answer)
+/* Refused by the client's own bucket, or by the pool. */
+
+static __attribute__((noinline)) prd_rc_t
+prd_decide_give_back(prd_view_t *view, const prd_ask_t *ask,
+    prd_answer_t *answer, prd_reason_e reason)
 {
-    int            parent;
-    uint32_t       level, delay_ms;
-    uint64_t       word, next, pword, pnext;
-    prd_entry_t   *e, *pe;
-    prd_terms_t    pt;
-    prd_verdict_e  verdict, pverdict;
-
-    e = &view->table.entries[answer->slot];
-
-    if (answer->cost == 0) {
-        word = prd_load(&e->state);
-        answer->verdict = prd_bucket_judge(&answer->terms, word, ask->now_ms,
-                                           &answer->level, &next,
-                                           &answer->delay_ms);
-        answer->reason = prd_decide_reason(ask, answer);
-
-        return answer->verdict == PRD_REJECTED ? PRD_DECLINED : PRD_OK;
+    if (answer->parent_slot != PRD_NO_SLOT) {
+        (void) prd_bucket_adjust(
+                   &view->table.entries[answer->parent_slot].state,
+                   -(int64_t) answer->parent_added, UINT32_MAX);
     }
 
-    /* the newcomer key first: it is refunded if the client's refuses */
+    return prd_decide_refuse(view, ask, answer, reason);
+}
 
-    parent = 0;
-    delay_ms = 0;
-    pe = NULL;
-    pverdict = PRD_SKIPPED;
+
+/* A request that costs nothing: what would be said to it. */
+
+static __attribute__((noinline)) prd_rc_t
+prd_decide_peek(const prd_ask_t *ask, prd_answer_t *answer, prd_entry_t *e)
+{
+    uint64_t  next;
+
+    answer->verdict = prd_bucket_judge(&answer->terms, prd_load(&e->state),
+                                       ask->now_ms, &answer->level, &next,
+                                       &answer->delay_ms);
+    answer->reason = prd_decide_reason(ask, answer);
+
+    return answer->verdict == PRD_REJECTED ? PRD_DECLINED : PRD_OK;
+}
+
+
+/*
+ * The newcomer key's bucket is charged first: it gets that back if the
+ * client's refuses.
+ */
+
+static __attribute__((noinline)) prd_verdict_e
+prd_decide_charge_parent(prd_view_t *view, const prd_policy_t *policy,
+    const prd_ask_t *ask, prd_answer_t *answer, uint32_t *delay_ms)
+{
+    uint32_t       level;
+    uint64_t       word, next;
+    prd_entry_t   *e;
+    prd_terms_t    t;
+    prd_verdict_e  verdict;
+
+    e = &view->table.entries[answer->parent_slot];
+
+    verdict = prd_decide_parent(view, policy, ask, answer, &t, &word, &next,
+                                delay_ms);
+
+    while (verdict != PRD_REJECTED
+           && !atomic_compare_exchange_weak_explicit(&e->state, &word, next,
+                  memory_order_relaxed, memory_order_relaxed))
+    {
+        verdict = prd_bucket_judge(&t, word, ask->now_ms, &level, &next,
+                                   delay_ms);
+    }
+
+    if (verdict != PRD_REJECTED) {
+        level = prd_level_after(prd_word_level(word), t.rate, t.speed,
+                                prd_word_ms(word),
+                                prd_elapsed(prd_word_ms(word), ask->now_ms),
+                                t.unit);
+        answer->parent_added = prd_word_level(next) > level
+                               ? prd_word_level(next) - level : 0;
+    }
+
+    return verdict;
+}
+
+
+static inline __attribute__((always_inline)) prd_rc_t
+prd_decide_charge(prd_view_t *view, const prd_policy_t *policy,
+    const prd_ask_t *ask, prd_answer_t *answer, prd_entry_t *e)
+{
+    uint32_t       cost, level, delay_ms, parent_ms;
+    uint64_t       word, next;
+    prd_verdict_e  verdict, parent;
+
+    cost = answer->cost;
+
+    if (cost == 0) {
+        return prd_decide_peek(ask, answer, e);
+    }
+
+    parent = PRD_SKIPPED;
+    parent_ms = 0;
 
     if (answer->parent_slot != PRD_NO_SLOT) {
-        pe = &view->table.entries[answer->parent_slot];
+        parent = prd_decide_charge_parent(view, policy, ask, answer,
+                                          &parent_ms);
 
-        pverdict = prd_decide_parent(view, policy, ask, answer, &pt, &pword,
-                                     &pnext, &delay_ms);
-
-        while (pverdict != PRD_REJECTED
-               && !atomic_compare_exchange_weak_explicit(&pe->state, &pword,
-                      pnext, memory_order_relaxed, memory_order_relaxed))
-        {
-            pverdict = prd_bucket_judge(&pt, pword, ask->now_ms, &level,
-                                        &pnext, &delay_ms);
-        }
-
-        if (pverdict == PRD_REJECTED) {
+        if (parent == PRD_REJECTED) {
             return prd_decide_refuse(view, ask, answer, PRD_REASON_NEWCOMER);
         }
-
-        parent = 1;
-        level = prd_level_after(prd_word_level(pword), pt.rate, pt.speed,
-                                prd_word_ms(pword),
-                                prd_elapsed(prd_word_ms(pword), ask->now_ms),
-                                pt.unit);
-        answer->parent_added = prd_word_level(pnext) > level
-                               ? prd_word_level(pnext) - level : 0;
     }
 
     word = prd_load(&e->state);
 
     do {
-        verdict = prd_bucket_judge(&answer->terms, word, ask->now_ms,
-                                   &answer->level, &next, &answer->delay_ms);
+        verdict = prd_bucket_judge(&answer->terms, word, ask->now_ms, &level,
+                                   &next, &delay_ms);
 
         if (verdict == PRD_REJECTED) {
-
-            if (parent) {
-                (void) prd_bucket_adjust(&pe->state,
-                                         -(int64_t) answer->parent_added,
-                                         UINT32_MAX);
-            }
-
-            answer->verdict = PRD_REJECTED;
-            return prd_decide_refuse(view, ask, answer, PRD_REASON_NONE);
+            answer->level = level;
+            return prd_decide_give_back(view, ask, answer, PRD_REASON_NONE);
         }
 
     } while (!atomic_compare_exchange_weak_explicit(&e->state, &word, next,
@@ -446,47 +489,42 @@ prd_decide_charge(prd_view_t *view, const prd_policy_t *policy,
 
     /* the debt's end may have taken less than the cost */
 
-    level = answer->level - prd_min(answer->cost, answer->level);
+    answer->level = level;
+    level -= prd_min(cost, level);
     answer->added = prd_word_level(next) > level
                     ? prd_word_level(next) - level : 0;
 
     if (policy->pool.capacity) {
 
         if (prd_pool_take(&view->zone->pool, &policy->pool, &view->credit,
-                          answer->cost, ask->now_ms)
+                          cost, ask->now_ms)
             != PRD_OK)
         {
             (void) prd_bucket_adjust(&e->state, -(int64_t) answer->added,
                                      UINT32_MAX);
 
-            if (parent) {
-                (void) prd_bucket_adjust(&pe->state,
-                                         -(int64_t) answer->parent_added,
-                                         UINT32_MAX);
-            }
-
-            return prd_decide_refuse(view, ask, answer, PRD_REASON_SCARCE);
+            return prd_decide_give_back(view, ask, answer, PRD_REASON_SCARCE);
         }
 
         answer->pooled = 1;
     }
 
+    answer->delay_ms = delay_ms;
     answer->verdict = verdict;
     answer->reason = prd_decide_reason(ask, answer);
     answer->taken = 1;
 
-    if (pverdict == PRD_DELAYED && delay_ms > answer->delay_ms) {
+    if (parent == PRD_DELAYED && parent_ms > delay_ms) {
         answer->verdict = PRD_DELAYED;
         answer->reason = PRD_REASON_NEWCOMER;
-        answer->delay_ms = delay_ms;
+        answer->delay_ms = parent_ms;
     }
 
     if (answer->backlog) {
-        prd_decide_bin(view, answer->slot, answer->cost, answer->backlog);
+        prd_decide_bin(view, e, answer->slot, cost, answer->backlog);
 
-        if (parent) {
-            prd_decide_bin(view, answer->parent_slot, answer->cost,
-                           answer->parent_backlog);
+        if (parent != PRD_SKIPPED) {
+            prd_decide_bin_parent(view, answer, cost);
         }
 
         if (policy->charged) {
@@ -503,7 +541,8 @@ prd_rc_t
 prd_charge(prd_view_t *view, const prd_policy_t *policy,
     const prd_ask_t *ask, prd_answer_t *answer)
 {
-    return prd_decide_charge(view, policy, ask, answer);
+    return prd_decide_charge(view, policy, ask, answer,
+                             &view->table.entries[answer->slot]);
 }
 
 
@@ -542,11 +581,11 @@ prd_judge(prd_view_t *view, const prd_policy_t *policy,
     /* whatever the other limits say, this zone has seen the demand */
 
     if (answer->backlog) {
-        prd_decide_bin(view, answer->slot, 0, answer->backlog);
+        prd_decide_bin(view, e, answer->slot, 0, answer->backlog);
     }
 
     if (answer->parent_backlog) {
-        prd_decide_bin(view, answer->parent_slot, 0, answer->parent_backlog);
+        prd_decide_bin_parent(view, answer, 0);
     }
 }
 
@@ -555,8 +594,10 @@ void
 prd_decide(prd_view_t *view, const prd_policy_t *policy,
     const prd_ask_t *ask, prd_answer_t *answer)
 {
-    (void) prd_decide_prepare(view, policy, ask, answer, NULL);
-    (void) prd_decide_charge(view, policy, ask, answer);
+    prd_entry_t  *e;
+
+    e = prd_decide_prepare(view, policy, ask, answer, NULL);
+    (void) prd_decide_charge(view, policy, ask, answer, e);
 }
 
 
@@ -589,7 +630,7 @@ prd_step_owed(prd_view_t *view, const prd_policy_t *policy,
 
     if (backlog) {
         v = prd_decide_demand(view, e, env, cost, ask->now_ms);
-        prd_decide_bin(view, slot, cost, v);
+        prd_decide_bin(view, e, slot, cost, v);
     }
 
     if (policy->pool.capacity) {

@@ -51,9 +51,9 @@ typedef struct {
     uint32_t       parent_backlog;
     int32_t        fill;           /* of the pool, Q16; 65536 without one */
     prd_terms_t    terms;
-    unsigned       full:1;         /* the overflow bucket was used */
-    unsigned       pooled:1;       /* the pool was charged */
-    unsigned       taken:1;        /* the buckets were charged */
+    uint8_t        full;           /* 1: the overflow bucket was used */
+    uint8_t        pooled;         /* 1: the pool was charged */
+    uint8_t        taken;          /* 1: the buckets were charged */
 
     /* by prd_lease.h, in zones with a store */
     uint8_t        ask;            /* keys to be asked for */
@@ -81,6 +81,8 @@ void prd_refund(prd_view_t *view, const prd_policy_t *policy,
  * After the last word on a request: counts it and, unless it just passed,
  * records it in the ring.  verdict and reason are the zone's own.
  */
+static inline void prd_note_passed(prd_view_t *view, const prd_ask_t *ask,
+    const prd_answer_t *answer);         /* or borrowed */
 void prd_note(prd_view_t *view, const prd_ask_t *ask,
     const prd_answer_t *answer, unsigned dry_run, uint64_t wall_ms);
 
@@ -109,6 +111,39 @@ void prd_unlearn(prd_view_t *view, const prd_ask_t *ask,
  * (PRD_DECLINED: terms of a newcomer). */
 prd_rc_t prd_inspect(prd_view_t *view, const prd_policy_t *policy,
     const prd_ask_t *ask, prd_answer_t *answer);
+
+
+/* An admitted request of a class: what it cost, and what followed what. */
+void prd_note_class(prd_view_t *view, const prd_ask_t *ask,
+    const prd_answer_t *answer);
+
+static inline void
+prd_note_taken(prd_view_t *view, const prd_ask_t *ask,
+    const prd_answer_t *answer)
+{
+    if (!ask->charged) {
+        prd_zone_add(view, PRD_CNT_COST_MILLI,
+                     answer->terms.unit == PRD_MILLI
+                     ? answer->cost : (uint64_t) answer->cost * 1000);
+    }
+
+    if (ask->class_) {
+        prd_note_class(view, ask, answer);
+    }
+}
+
+
+static inline void
+prd_note_passed(prd_view_t *view, const prd_ask_t *ask,
+    const prd_answer_t *answer)
+{
+    prd_zone_add(view, answer->verdict == PRD_PASSED ? PRD_CNT_PASSED
+                                                     : PRD_CNT_BORROWED, 1);
+
+    if (answer->taken) {
+        prd_note_taken(view, ask, answer);
+    }
+}
 
 
 #endif /* PRD_DECIDE_H_INCLUDED */

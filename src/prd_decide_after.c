@@ -69,9 +69,9 @@ prd_refund(prd_view_t *view, const prd_policy_t *policy,
 }
 
 
-/* An admitted request of a class: what followed what, in its group. */
+/* What followed what, in the client's group. */
 
-static __attribute__((noinline)) void
+static void
 prd_decide_asked(prd_view_t *view, const prd_ask_t *ask,
     const prd_answer_t *answer)
 {
@@ -103,8 +103,6 @@ prd_decide_asked(prd_view_t *view, const prd_ask_t *ask,
 }
 
 
-/* What a request of a class has cost. */
-
 static void
 prd_decide_class_cost(prd_view_t *view, uint32_t class_, uint32_t cost)
 {
@@ -112,6 +110,18 @@ prd_decide_class_cost(prd_view_t *view, uint32_t class_, uint32_t cost)
 
     prd_zone_sum_add(view, &w->class_cost[class_], cost);
     prd_zone_sum_add(view, &w->class_n[class_], 1);
+}
+
+
+void
+prd_note_class(prd_view_t *view, const prd_ask_t *ask,
+    const prd_answer_t *answer)
+{
+    prd_decide_asked(view, ask, answer);
+
+    if (!ask->charged) {
+        prd_decide_class_cost(view, ask->class_, answer->cost);
+    }
 }
 
 
@@ -143,18 +153,8 @@ prd_note(prd_view_t *view, const prd_ask_t *ask, const prd_answer_t *answer,
 
     prd_zone_add(view, verdicts[dry_run != 0][answer->verdict], 1);
 
-    if (answer->taken && !ask->charged) {
-        prd_zone_add(view, PRD_CNT_COST_MILLI,
-                     answer->terms.unit == PRD_MILLI
-                     ? answer->cost : (uint64_t) answer->cost * 1000);
-    }
-
-    if (ask->class_ && answer->taken) {
-        prd_decide_asked(view, ask, answer);
-
-        if (!ask->charged) {
-            prd_decide_class_cost(view, ask->class_, answer->cost);
-        }
+    if (answer->taken) {
+        prd_note_taken(view, ask, answer);
     }
 
     if (answer->verdict < PRD_DELAYED) {

@@ -80,7 +80,8 @@ typedef struct {
 typedef struct {
     prd_word_t   *tags;               /* nbuckets * PRD_WAYS */
     prd_entry_t  *entries;            /* the same, and one more: overflow */
-    uint32_t      nbuckets;
+    uint32_t      nbuckets;           /* see prd_table_lay() */
+    uint32_t      nears;              /* of them are near */
     uint32_t      pid;
     prd_rate_t    rate;               /* baseline, to tell who has drained */
     uint32_t      unit;               /* level units per token */
@@ -95,7 +96,7 @@ typedef struct {
 static inline uint64_t
 prd_tag(uint64_t hash)
 {
-    if (hash >> 48 == PRD_TAG_CLAIM) {
+    if (__builtin_expect(hash >> 48 == PRD_TAG_CLAIM, 0)) {
         hash &= ~(1ull << 63);
     }
 
@@ -111,22 +112,25 @@ prd_tag(uint64_t hash)
     (((size_t) (nbuckets) * PRD_WAYS + 1) * sizeof(prd_entry_t))
 
 
-/*
- * How many buckets are near; the first slots of a tag's near bucket, and of
- * its pair in the rest: Lemire's multiply-shift, no division.
- */
+/* How many buckets there are, and how many of them are near. */
 
-static inline uint32_t
-prd_table_nears(const prd_table_t *t)
+static inline void
+prd_table_lay(prd_table_t *t, uint32_t nbuckets)
 {
-    return prd_min(t->nbuckets / PRD_WAYS, PRD_NEAR);
+    t->nbuckets = nbuckets;
+    t->nears = prd_min(nbuckets / PRD_WAYS, PRD_NEAR);
 }
 
+
+/*
+ * The first slots of a tag's near bucket, and of its pair in the rest:
+ * Lemire's multiply-shift, no division.
+ */
 
 static inline uint32_t
 prd_table_near(const prd_table_t *t, uint64_t tag)
 {
-    return (uint32_t) (((tag >> 32) * prd_table_nears(t)) >> 32) * PRD_WAYS;
+    return (uint32_t) (((tag >> 32) * t->nears) >> 32) * PRD_WAYS;
 }
 
 
@@ -135,7 +139,7 @@ prd_table_pair(const prd_table_t *t, uint64_t tag, uint32_t *first)
 {
     uint32_t  a, b, n, near;
 
-    near = prd_table_nears(t);
+    near = t->nears;
     n = t->nbuckets - near;
 
     a = (uint32_t) (((tag & 0xffffffff) * n) >> 32);
@@ -160,7 +164,7 @@ prd_table_buckets(const prd_table_t *t, uint64_t tag, uint32_t *first)
 {
     prd_table_pair(t, tag, first + 1);
 
-    first[0] = prd_table_nears(t) ? prd_table_near(t, tag) : first[1];
+    first[0] = t->nears ? prd_table_near(t, tag) : first[1];
 }
 
 

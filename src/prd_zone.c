@@ -246,7 +246,7 @@ prd_zone_attach(prd_view_t *view, void *mem, size_t size,
     view->zone = zone;
     view->table.tags = (prd_word_t *) (p + l.tags);
     view->table.entries = (prd_entry_t *) (p + l.entries);
-    view->table.nbuckets = zone->nbuckets;
+    prd_table_lay(&view->table, zone->nbuckets);
     view->table.pid = pid;
     view->table.rate = policy->params.rate;
     view->table.unit = zone->unit;

@@ -362,7 +362,7 @@ prd_zone_sum(const prd_zone_t *zone, size_t offset)
 
 /* Adds to a sum of view->worker, which is ours unless it is shared. */
 
-static inline void
+static inline __attribute__((always_inline)) void
 prd_zone_sum_add(prd_view_t *view, _Atomic uint64_t *p, uint64_t n)
 {
     if (view->shared) {

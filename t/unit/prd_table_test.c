@@ -37,7 +37,7 @@ table(uint32_t nbuckets)
 
     a.t.tags = a.mem;
     a.t.entries = (prd_entry_t *) ((char *) a.mem + tags);
-    a.t.nbuckets = nbuckets;
+    prd_table_lay(&a.t, nbuckets);
     a.t.pid = 7;
     a.t.rate = PRD_RATE_ONE;
     a.t.unit = PRD_MILLI;
@@ -180,7 +180,7 @@ tags(void)
     memset(&t, 0, sizeof(prd_table_t));
 
     for (n = 1, wrong = 0; n < 2000; n++) {
-        t.nbuckets = n < 1990 ? n : UINT32_MAX / PRD_WAYS - 1;
+        prd_table_lay(&t, n < 1990 ? n : UINT32_MAX / PRD_WAYS - 1);
 
         for (i = 0; i < 100; i++) {
             prd_table_buckets(&t, i ? prd_tag(lab_random())
