@@ -16,7 +16,16 @@
 
 #define NGX_HTTP_PREDICTIVE_FULL_MS  60000
 
+#define ngx_http_predictive_debug(r, ctx)                                     \
+    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, (r)->connection->log, 0,               \
+                   "predictive: zone \"%V\" %s %s, delay %M",                 \
+                   &(ctx)->shown->limit->zone->name,                          \
+                   prd_verdict_name((ctx)->verdict),                          \
+                   prd_reason_name((ctx)->shown->answer.reason), (ctx)->delay)
 
+
+static ngx_inline void ngx_http_predictive_passed(ngx_http_request_t *r,
+    ngx_http_predictive_loc_conf_t *plcf, ngx_http_predictive_ctx_t *ctx);
 static ngx_int_t ngx_http_predictive_verdict(ngx_http_request_t *r,
     ngx_http_predictive_loc_conf_t *plcf, ngx_http_predictive_ctx_t *ctx);
 static ngx_int_t ngx_http_predictive_key(ngx_http_request_t *r,
@@ -28,8 +37,10 @@ static ngx_int_t ngx_http_predictive_value(ngx_http_request_t *r,
 static ngx_int_t ngx_http_predictive_bad_value(ngx_http_request_t *r,
     ngx_http_predictive_zone_t *zone, const char *name);
 
-static ngx_http_predictive_ctx_t *ngx_http_predictive_create_ctx(
+static ngx_inline ngx_http_predictive_ctx_t *ngx_http_predictive_create_ctx(
     ngx_http_request_t *r, ngx_uint_t nparts);
+static ngx_inline void ngx_http_predictive_keep_ctx(ngx_http_request_t *r,
+    ngx_http_predictive_ctx_t *ctx);
 static void ngx_http_predictive_cleanup(void *data);
 static void ngx_http_predictive_decide(ngx_http_predictive_ctx_t *ctx);
 static void ngx_http_predictive_run_end(ngx_event_t *ev);
@@ -62,6 +73,7 @@ ngx_http_predictive_handler(ngx_http_request_t *r)
     uint64_t                         tag;
     ngx_int_t                        rc;
     ngx_uint_t                       i, stored;
+    prd_answer_t                    *answer;
     ngx_http_predictive_ctx_t       *ctx;
     ngx_http_predictive_part_t      *part;
     ngx_http_predictive_limit_t     *limits;
@@ -73,7 +85,11 @@ ngx_http_predictive_handler(ngx_http_request_t *r)
         return NGX_DECLINED;
     }
 
-    ctx = ngx_http_predictive_get_ctx(r);
+    ctx = ngx_http_get_module_ctx(r->main, ngx_http_predictive_module);
+
+    if (ctx == NULL && r->pool->cleanup) {
+        ctx = ngx_http_predictive_get_ctx(r);
+    }
 
     if (ctx != NULL) {
 
@@ -91,6 +107,7 @@ ngx_http_predictive_handler(ngx_http_request_t *r)
 
         return ngx_http_predictive_verdict(r, plcf, ctx);
     }
+
     limits = plcf->limits.elts;
     stored = 0;
 
@@ -143,10 +160,9 @@ ngx_http_predictive_handler(ngx_http_request_t *r)
         return NGX_DECLINED;
     }
 
-    ngx_http_set_ctx(r->main, ctx, ngx_http_predictive_module);
-    ctx->cleanup->handler = ngx_http_predictive_cleanup;
+    ngx_http_predictive_keep_ctx(r, ctx);
 
-    ctx->dry_run = plcf->dry_run;
+    ctx->dry_run = (plcf->dry_run != 0);
 
     if (stored) {
 
@@ -158,7 +174,39 @@ ngx_http_predictive_handler(ngx_http_request_t *r)
         ngx_http_predictive_decide(ctx);
     }
 
+    /* as most are: one limit, within it */
+
+    answer = &ctx->parts[0].answer;
+
+    if (ctx->nparts == 1 && answer->verdict < PRD_DELAYED && !answer->full) {
+        ngx_http_predictive_passed(r, plcf, ctx);
+        return NGX_DECLINED;
+    }
+
     return ngx_http_predictive_verdict(r, plcf, ctx);
+}
+
+
+/* ngx_http_predictive_verdict() of a request that its only limit lets pass. */
+
+static ngx_inline void
+ngx_http_predictive_passed(ngx_http_request_t *r,
+    ngx_http_predictive_loc_conf_t *plcf, ngx_http_predictive_ctx_t *ctx)
+{
+    ngx_http_predictive_part_t  *part;
+
+    part = ctx->parts;
+
+    ctx->shown = part;
+    ctx->verdict = part->answer.verdict;
+
+    prd_note_passed(&part->limit->zone->view, &part->ask, &part->answer);
+
+    ngx_http_predictive_debug(r, ctx);
+
+    if (!ctx->dry_run && r == r->main) {
+        ctx->headers = plcf->headers;
+    }
 }
 
 
@@ -178,11 +226,7 @@ ngx_http_predictive_verdict(ngx_http_request_t *r,
         }
     }
 
-    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                   "predictive: zone \"%V\" %s %s, delay %M",
-                   &ctx->shown->limit->zone->name,
-                   prd_verdict_name(ctx->verdict),
-                   prd_reason_name(ctx->shown->answer.reason), ctx->delay);
+    ngx_http_predictive_debug(r, ctx);
 
     if (ctx->verdict >= PRD_DELAYED) {
 
@@ -409,27 +453,21 @@ ngx_http_predictive_bad_value(ngx_http_request_t *r,
 }
 
 
-/* One allocation: context and parts are a cleanup's data. */
+/* One allocation, of context and parts. */
 
-static ngx_http_predictive_ctx_t *
+static ngx_inline ngx_http_predictive_ctx_t *
 ngx_http_predictive_create_ctx(ngx_http_request_t *r, ngx_uint_t nparts)
 {
-    ngx_pool_cleanup_t         *cln;
     ngx_http_predictive_ctx_t  *ctx;
 
-    cln = ngx_pool_cleanup_add(r->pool, sizeof(ngx_http_predictive_ctx_t)
-                               + nparts * sizeof(ngx_http_predictive_part_t));
-    if (cln == NULL) {
+    ctx = ngx_palloc(r->pool, sizeof(ngx_http_predictive_ctx_t)
+                              + nparts * sizeof(ngx_http_predictive_part_t));
+    if (ctx == NULL) {
         return NULL;
     }
 
-    /* its handler, by which it is found, is set when a limit applies */
-
-    ctx = cln->data;
-
     /* each field: gcc makes "rep stos" of ngx_memzero(), 10 ns and more */
 
-    ctx->cleanup = cln;
     ctx->parts = (ngx_http_predictive_part_t *) (ctx + 1);
     ctx->nparts = 0;
     ctx->shown = NULL;
@@ -450,6 +488,25 @@ ngx_http_predictive_create_ctx(ngx_http_request_t *r, ngx_uint_t nparts)
     ctx->waking = 0;
 
     return ctx;
+}
+
+
+/*
+ * A limit applies: from now on the context is found.  What
+ * ngx_pool_cleanup_add() does, without an allocation more.
+ */
+
+static ngx_inline void
+ngx_http_predictive_keep_ctx(ngx_http_request_t *r,
+    ngx_http_predictive_ctx_t *ctx)
+{
+    ctx->cleanup.handler = ngx_http_predictive_cleanup;
+    ctx->cleanup.data = ctx;
+    ctx->cleanup.next = r->pool->cleanup;
+
+    r->pool->cleanup = &ctx->cleanup;
+
+    ngx_http_set_ctx(r->main, ctx, ngx_http_predictive_module);
 }
 
 

@@ -171,7 +171,8 @@ typedef struct {
  */
 
 typedef struct {
-    ngx_pool_cleanup_t           *cleanup;
+    ngx_pool_cleanup_t            cleanup;   /* of the request's pool, once a
+                                              * limit applies */
     ngx_http_predictive_part_t   *parts;
     ngx_uint_t                    nparts;
     ngx_http_predictive_part_t   *shown;     /* NULL: no limit applied */
@@ -188,11 +189,11 @@ typedef struct {
                                               * the handler */
     ngx_uint_t                    waiting;    /* answers to come */
     ngx_queue_t                   queue;      /* of those to be woken */
-    unsigned                      dry_run:1;
-    unsigned                      refused:1;  /* the answer is ours */
-    unsigned                      told:1;     /* the fields are added */
-    unsigned                      settled:1;  /* charge or unlearn is done */
-    unsigned                      waking:1;   /* in a queue of these */
+    u_char                        dry_run;
+    u_char                        refused;    /* the answer is ours */
+    u_char                        told;       /* the fields are added */
+    u_char                        settled;    /* charge or unlearn is done */
+    u_char                        waking;     /* in a queue of these */
 } ngx_http_predictive_ctx_t;
 
 
