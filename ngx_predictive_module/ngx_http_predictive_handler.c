@@ -28,8 +28,6 @@ static ngx_inline void ngx_http_predictive_passed(ngx_http_request_t *r,
     ngx_http_predictive_loc_conf_t *plcf, ngx_http_predictive_ctx_t *ctx);
 static ngx_int_t ngx_http_predictive_verdict(ngx_http_request_t *r,
     ngx_http_predictive_loc_conf_t *plcf, ngx_http_predictive_ctx_t *ctx);
-static ngx_int_t ngx_http_predictive_key(ngx_http_request_t *r,
-    ngx_http_predictive_zone_t *zone, uint64_t *tag);
 static ngx_int_t ngx_http_predictive_ask_values(ngx_http_request_t *r,
     ngx_http_predictive_limit_t *limit, prd_ask_t *ask);
 static ngx_int_t ngx_http_predictive_value(ngx_http_request_t *r,
@@ -262,74 +260,6 @@ ngx_http_predictive_verdict(ngx_http_request_t *r,
     }
 
     return NGX_DECLINED;
-}
-
-
-/*
- * The client's tag.  NGX_DECLINED: the request is not counted by this zone;
- * NGX_ERROR: no memory.
- */
-
-static ngx_int_t
-ngx_http_predictive_key(ngx_http_request_t *r,
-    ngx_http_predictive_zone_t *zone, uint64_t *tag)
-{
-    ngx_str_t                   key;
-    ngx_http_variable_value_t  *vv;
-
-    if (zone->key_index >= 0) {
-        vv = ngx_http_get_flushed_variable(r, zone->key_index);
-
-        if (vv == NULL || vv->not_found) {
-            key.len = 0;
-            key.data = NULL;
-
-        } else {
-            key.len = vv->len;
-            key.data = vv->data;
-        }
-
-    } else if (ngx_http_complex_value(r, &zone->key, &key) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    if (key.len == 0) {
-        prd_zone_add(&zone->view, PRD_CNT_SKIPPED, 1);
-        return NGX_DECLINED;
-    }
-
-    if (key.len > 65535) {
-        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                      "the value of the \"%V\" key of predictive zone \"%V\" "
-                      "is more than 65535 bytes: %uz",
-                      &zone->key.value, &zone->name, key.len);
-        prd_zone_add(&zone->view, PRD_CNT_SKIPPED, 1);
-        return NGX_DECLINED;
-    }
-
-    /* the client of a run is known again for less than a hash */
-
-    if (key.len == zone->run_len
-        && prd_digest(&zone->digest_key, key.data, key.len)
-           == zone->run_digest)
-    {
-        *tag = zone->run_tag;
-        return NGX_OK;
-    }
-
-    *tag = prd_tag(prd_hash(&zone->view.zone->secret, key.data, key.len));
-
-    if (*tag != zone->run.tag) {
-        zone->run_len = 0;
-        prd_view_fetch(&zone->view, *tag);
-
-    } else if (zone->run.n && key.len <= PRD_DIGEST_MOST) {
-        zone->run_digest = prd_digest(&zone->digest_key, key.data, key.len);
-        zone->run_len = key.len;
-        zone->run_tag = *tag;
-    }
-
-    return NGX_OK;
 }
 
 

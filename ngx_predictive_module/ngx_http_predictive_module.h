@@ -55,6 +55,9 @@ typedef struct {
 
     ngx_http_complex_value_t   key;
     ngx_int_t                  key_index;    /* a variable alone, or -1 */
+    ngx_str_t                  field;        /* "name" where that is $http_name,
+                                              * or empty; per process */
+    u_char                    *dashed;       /* the same with "-" for "_" */
     ngx_http_complex_value_t  *rate;         /* NULL: constant */
     ngx_http_complex_value_t  *burst;
     ngx_http_complex_value_t  *cost;
@@ -234,6 +237,20 @@ void ngx_http_predictive_wake(ngx_http_predictive_ctx_t *ctx);
 
 /* NULL when no limit of ours has seen this request (or its parent) */
 ngx_http_predictive_ctx_t *ngx_http_predictive_get_ctx(ngx_http_request_t *r);
+
+
+/* _key.c */
+
+/*
+ * The tag of a request's client in a zone.  NGX_DECLINED: the request is not
+ * counted by it; NGX_ERROR: no memory.
+ */
+ngx_int_t ngx_http_predictive_key(ngx_http_request_t *r,
+    ngx_http_predictive_zone_t *zone, uint64_t *tag);
+
+/* In a process that is going to answer requests. */
+ngx_int_t ngx_http_predictive_key_init(ngx_http_predictive_zone_t *zone,
+    ngx_cycle_t *cycle);
 
 
 /* _variables.c: adds $predictive_*; preconfiguration */

@@ -182,6 +182,10 @@ ngx_http_predictive_attach(ngx_http_predictive_worker_t *w,
 
         prd_digest_init(&zone->digest_key, &mem->secret);
 
+        if (ngx_http_predictive_key_init(zone, cycle) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
         if (zone->forecaster == NULL) {
             zone->forecaster = ngx_pcalloc(cycle->pool,
                                            sizeof(prd_forecaster_t));
