@@ -96,6 +96,7 @@ struct ngx_http_predictive_worker_s {
     ngx_uint_t                        failing;     /* saves: said so */
     ngx_uint_t                        later;       /* saves: not ours now */
     uint64_t                          renewed_ms;
+    uint64_t                          rested_us;
     time_t                            second;      /* of the last round */
 
     /* one writer, one reader: head by the thread, tail by the worker */
@@ -141,7 +142,7 @@ void ngx_http_predictive_release(ngx_http_predictive_worker_t *w);
  * that a process that was stopped, or starved, does no more.  What slips
  * through when it is stopped right after the question is one piece: every
  * store in it is either atomic with the slot's generation or repaired by the
- * next bin.  Renews.
+ * next bin.  Renews, and rests where it is time to.
  */
 int ngx_http_predictive_fenced(void *data);
 
@@ -149,6 +150,9 @@ int ngx_http_predictive_fenced(void *data);
 /* _worker_thread.c */
 
 void *ngx_http_predictive_thread(void *data);
+
+/* In the thread, between pieces of work: lets the worker have its core. */
+void ngx_http_predictive_rest(ngx_http_predictive_worker_t *w);
 
 /* In the thread: a line for the worker's log; dropped when the ring is full. */
 void ngx_http_predictive_say(ngx_http_predictive_worker_t *w,

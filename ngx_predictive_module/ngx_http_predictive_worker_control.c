@@ -296,6 +296,8 @@ ngx_http_predictive_fenced(void *data)
 
     uint64_t  now;
 
+    ngx_http_predictive_rest(w);
+
     if (atomic_load(&w->control->lease) == w->lease) {
         now = ngx_http_predictive_clock_ms();
 

@@ -18,7 +18,12 @@
 #define NGX_HTTP_PREDICTIVE_POLL      50        /* ms */
 #define NGX_HTTP_PREDICTIVE_NICE      5
 
+/* us; a piece of work, and the rest after it */
+#define NGX_HTTP_PREDICTIVE_PIECE     100
+#define NGX_HTTP_PREDICTIVE_REST      50
 
+
+static void ngx_http_predictive_lower(void);
 static void ngx_http_predictive_round(ngx_http_predictive_worker_t *w,
     struct timespec *now);
 static void ngx_http_predictive_save(ngx_http_predictive_worker_t *w);
@@ -31,26 +36,11 @@ ngx_http_predictive_thread(void *data)
 {
     ngx_http_predictive_worker_t *w = data;
 
-    int              prio;
-    pid_t            tid;
     ngx_uint_t       stop;
     ngx_msec_t       ms;
     struct timespec  ts;
 
-    /*
-     * Nice: a round may take tenths of a second of CPU, and no request may
-     * wait for it.  It has ten seconds to be done, the worker that shares
-     * its core has not.  (In Linux a thread has a priority of its own.)
-     */
-
-    tid = (pid_t) syscall(SYS_gettid);
-    errno = 0;
-    prio = getpriority(PRIO_PROCESS, (id_t) tid);
-
-    if (errno == 0) {
-        prio = ngx_min(prio + NGX_HTTP_PREDICTIVE_NICE, 19);
-        (void) setpriority(PRIO_PROCESS, (id_t) tid, prio);
-    }
+    ngx_http_predictive_lower();
 
     for ( ;; ) {
         (void) pthread_mutex_lock(&w->mutex);
@@ -117,6 +107,70 @@ ngx_http_predictive_thread(void *data)
     }
 
     return NULL;
+}
+
+
+/*
+ * A round may take tenths of a second of CPU, and no request may wait for it:
+ * it has ten seconds to be done, the worker that shares its core has not.  So
+ * the thread is nice (in Linux a thread has a priority of its own), never
+ * takes the core from the worker when it wakes (SCHED_BATCH), and does not keep
+ * it for the milliseconds that a scheduler would give it: see _rest().  Not
+ * SCHED_IDLE: a worker that is always busy would leave it nothing.
+ */
+
+static void
+ngx_http_predictive_lower(void)
+{
+    int    prio;
+    pid_t  tid;
+
+#ifdef SCHED_BATCH
+    struct sched_param  param;
+
+    ngx_memzero(&param, sizeof(struct sched_param));
+    (void) pthread_setschedparam(pthread_self(), SCHED_BATCH, &param);
+#endif
+
+    tid = (pid_t) syscall(SYS_gettid);
+    errno = 0;
+    prio = getpriority(PRIO_PROCESS, (id_t) tid);
+
+    if (errno == 0) {
+        prio = ngx_min(prio + NGX_HTTP_PREDICTIVE_NICE, 19);
+        (void) setpriority(PRIO_PROCESS, (id_t) tid, prio);
+    }
+}
+
+
+static uint64_t
+ngx_http_predictive_clock_us(void)
+{
+    struct timespec  ts;
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
+}
+
+
+void
+ngx_http_predictive_rest(ngx_http_predictive_worker_t *w)
+{
+    struct timespec  ts;
+
+    if (ngx_http_predictive_clock_us() - w->rested_us
+        < NGX_HTTP_PREDICTIVE_PIECE)
+    {
+        return;
+    }
+
+    ts.tv_sec = 0;
+    ts.tv_nsec = NGX_HTTP_PREDICTIVE_REST * 1000;
+
+    (void) nanosleep(&ts, NULL);
+
+    w->rested_us = ngx_http_predictive_clock_us();
 }
 
 

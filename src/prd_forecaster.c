@@ -15,7 +15,7 @@
 
 
 #define PRD_IDLE_MS         (20u * 24 * 3600 * 1000)
-#define PRD_FENCE_EVERY     1024      /* buckets */
+#define PRD_FENCE_EVERY     128       /* buckets: some 50 us of work */
 
 
 static void prd_forecaster_terms(const prd_view_t *view,
