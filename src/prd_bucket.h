@@ -176,7 +176,7 @@ prd_verdict_e prd_bucket_beyond(const prd_terms_t *t, uint32_t was,
  * The verdict on one request against a state word.
  *
  * level     with this request counted
- * next      the word to store if it is admitted
+ * next      the word to store: as it is, where it is PRD_REJECTED
  * delay_ms  of PRD_DELAYED, else 0
  *
  * The order of the comparisons is part of the contract.  No side effects.  A
@@ -210,6 +210,7 @@ prd_bucket_judge(const prd_terms_t *t, uint64_t word, uint32_t now_ms,
         verdict = prd_bucket_beyond(t, was, x, delay_ms);
 
         if (verdict == PRD_REJECTED) {
+            *next = word;
             return PRD_REJECTED;
         }
     }
