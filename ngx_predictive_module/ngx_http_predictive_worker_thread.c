@@ -22,8 +22,12 @@
 #define NGX_HTTP_PREDICTIVE_PIECE     100
 #define NGX_HTTP_PREDICTIVE_REST      50
 
+/* us; who has been at it for so long has no more time to rest */
+#define NGX_HTTP_PREDICTIVE_RESTS     2000000
+
 
 static void ngx_http_predictive_lower(void);
+static uint64_t ngx_http_predictive_clock_us(void);
 static void ngx_http_predictive_round(ngx_http_predictive_worker_t *w,
     struct timespec *now);
 static void ngx_http_predictive_save(ngx_http_predictive_worker_t *w);
@@ -70,6 +74,7 @@ ngx_http_predictive_thread(void *data)
 
         if (ts.tv_sec != w->second) {
             w->second = ts.tv_sec;
+            w->began_us = ngx_http_predictive_clock_us();
             ngx_http_predictive_round(w, &ts);
         }
 
@@ -78,6 +83,7 @@ ngx_http_predictive_thread(void *data)
                - atomic_load(&w->control->saved_ms)
                >= ngx_http_predictive_state_interval(w->pmcf))
         {
+            w->began_us = ngx_http_predictive_clock_us();
             ngx_http_predictive_save(w);
         }
 
@@ -157,10 +163,18 @@ ngx_http_predictive_clock_us(void)
 void
 ngx_http_predictive_rest(ngx_http_predictive_worker_t *w)
 {
+    uint64_t         now;
     struct timespec  ts;
 
-    if (ngx_http_predictive_clock_us() - w->rested_us
-        < NGX_HTTP_PREDICTIVE_PIECE)
+    now = ngx_http_predictive_clock_us();
+
+    /*
+     * A core that is never idle gives a thread that has slept its turn some
+     * milliseconds later: with a few million clients rests would fill the bin.
+     */
+
+    if (now - w->rested_us < NGX_HTTP_PREDICTIVE_PIECE
+        || now - w->began_us > NGX_HTTP_PREDICTIVE_RESTS)
     {
         return;
     }
