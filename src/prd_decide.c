@@ -469,6 +469,13 @@ prd_decide_charge(prd_view_t *view, const prd_policy_t *policy,
                                           &parent_ms);
 
         if (parent == PRD_REJECTED) {
+
+            /* its own level is shown, as by prd_judge() */
+
+            (void) prd_bucket_judge(&answer->terms, prd_load(&e->state),
+                                    ask->now_ms, &answer->level, &next,
+                                    &delay_ms);
+
             return prd_decide_refuse(view, ask, answer, PRD_REASON_NEWCOMER);
         }
     }

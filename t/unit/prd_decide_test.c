@@ -615,6 +615,10 @@ newcomers(const char *words)
             by_parent += a.reason == PRD_REASON_NEWCOMER;
             wrong += a.taken;
 
+            /* the client's own, whoever refused it */
+
+            wrong += a.level != own[c] + ask.cost;
+
         } else if (ask.cost) {
             passed++;
             own[c] = prd_min(own[c] + ask.cost, a.terms.debt);
