@@ -178,6 +178,9 @@ prd_forecaster_outlook(prd_forecaster_t *f, prd_view_t *view,
     ballot.terms = t;
     ballot.now_s = (double) end_s;
 
+    f->outlook.fenced = f->fenced;
+    f->outlook.fenced_data = f->data;
+
     if (!f->outlook.running) {
         memset(&f->groups, 0, sizeof(prd_ballot_t));
     }

@@ -209,6 +209,10 @@ typedef struct {
     uint32_t           late_bin[PRD_TRACK_CLASSES];    /* present */
     uint32_t           late_at[PRD_TRACK_CLASSES];     /* next track */
 
+    /* the caller's, or NULL: asked each 10 to 40 us; not 0: stop */
+    int              (*fenced)(void *data);
+    void              *fenced_data;
+
     uint32_t           network;        /* 1: on; the caller's */
     uint32_t           trains;         /* 1: it was looked at */
     prd_group_work_t   work;

@@ -188,4 +188,13 @@ prd_outlook_disown(const prd_outlook_view_t *v, const prd_tracked_t *c)
 }
 
 
+/* In a loop over records or tracks, n of them to go. */
+
+static inline int
+prd_outlook_fenced(const prd_outlook_work_t *w, uint32_t n)
+{
+    return n % 16 == 0 && w->fenced && w->fenced(w->fenced_data);
+}
+
+
 #endif /* PRD_OUTLOOK_INNER_H_INCLUDED */

@@ -360,6 +360,11 @@ prd_outlook_close_tracks(prd_outlook_view_t *v, prd_outlook_work_t *w,
         for (i = w->late_at[k]; n && i < used; n--, i++) {
             t = &v->track[i];
 
+            if (prd_outlook_fenced(w, n)) {
+                w->late_at[k] = i;
+                return;
+            }
+
             if (i + PRD_OUTLOOK_FETCH < used) {
                 prd_outlook_fetch(v, &v->track[i + PRD_OUTLOOK_FETCH]);
             }

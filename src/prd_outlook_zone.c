@@ -157,6 +157,10 @@ prd_outlook_pass(prd_outlook_view_t *v, prd_outlook_work_t *w, uint64_t now_s,
     for (n = used / PRD_OUTLOOK_PASS + 1; n && w->at < used; n--, w->at++) {
         c = &v->client[w->at];
 
+        if (prd_outlook_fenced(w, n)) {
+            return;
+        }
+
         if (c->tag
             && atomic_load_explicit(&v->tags[c->slot], memory_order_relaxed)
                != c->tag)

@@ -866,6 +866,48 @@ any_turn(uint32_t horizon_s)
 }
 
 
+static int
+lost(void *data)
+{
+    return ++*(unsigned *) data == 1;
+}
+
+
+/* The thread is asked on its way, and stops where it was told to. */
+
+static void
+fenced(void)
+{
+    uint32_t  i, s, at;
+    unsigned  asked;
+
+    begin();
+
+    for (i = 0; i < 24; i++) {
+        for (s = 0; s < 200; s++) {
+            (void) count(s, 5, LAB_S / 60 * 60 + 10 * i, 5);
+        }
+    }
+
+    is_int(v.outlook->tracks_used, 50, "as many have tracks as may");
+
+    asked = 0;
+    w.fenced = lost;
+    w.fenced_data = &asked;
+    at = (uint32_t) (LAB_S / 60 * 60 + 240 + 10);
+
+    prd_outlook_close_tracks(&v, &w, at, 0, nobody, NULL);
+    is_int(asked, 1, "the thread is asked");
+    is_int(w.late_at[0], 1, "it has lost its lease: no further track");
+
+    prd_outlook_close_tracks(&v, &w, at, 0, nobody, NULL);
+    ok(asked > 1, "it is asked again");
+    is_int(w.late_at[0], 18, "and closes a third from there on");
+
+    end();
+}
+
+
 int
 main(void)
 {
@@ -882,6 +924,7 @@ main(void)
     any_turn(60);
     any_turn(300);
     any_turn(3600);
+    fenced();
 
     return done_testing();
 }
