@@ -96,8 +96,8 @@ struct ngx_http_predictive_worker_s {
     ngx_uint_t                        failing;     /* saves: said so */
     ngx_uint_t                        later;       /* saves: not ours now */
     uint64_t                          renewed_ms;
-    uint64_t                          began_us;    /* a round, or a save */
-    uint64_t                          rested_us;
+    uint64_t                          rested_us;   /* until then */
+    uint64_t                          piece_us;    /* of work, till a rest */
     time_t                            second;      /* of the last round */
 
     /* one writer, one reader: head by the thread, tail by the worker */

@@ -18,12 +18,12 @@
 #define NGX_HTTP_PREDICTIVE_POLL      50        /* ms */
 #define NGX_HTTP_PREDICTIVE_NICE      5
 
-/* us; a piece of work, and the rest after it */
+/* us; the least piece of work, and the least rest after it */
 #define NGX_HTTP_PREDICTIVE_PIECE     100
 #define NGX_HTTP_PREDICTIVE_REST      50
 
-/* us; who has been at it for so long has no more time to rest */
-#define NGX_HTTP_PREDICTIVE_RESTS     2000000
+/* a piece is such a part of the rest before it */
+#define NGX_HTTP_PREDICTIVE_SHARE     3
 
 
 static void ngx_http_predictive_lower(void);
@@ -74,7 +74,6 @@ ngx_http_predictive_thread(void *data)
 
         if (ts.tv_sec != w->second) {
             w->second = ts.tv_sec;
-            w->began_us = ngx_http_predictive_clock_us();
             ngx_http_predictive_round(w, &ts);
         }
 
@@ -83,7 +82,6 @@ ngx_http_predictive_thread(void *data)
                - atomic_load(&w->control->saved_ms)
                >= ngx_http_predictive_state_interval(w->pmcf))
         {
-            w->began_us = ngx_http_predictive_clock_us();
             ngx_http_predictive_save(w);
         }
 
@@ -168,14 +166,7 @@ ngx_http_predictive_rest(ngx_http_predictive_worker_t *w)
 
     now = ngx_http_predictive_clock_us();
 
-    /*
-     * A core that is never idle gives a thread that has slept its turn some
-     * milliseconds later: with a few million clients rests would fill the bin.
-     */
-
-    if (now - w->rested_us < NGX_HTTP_PREDICTIVE_PIECE
-        || now - w->began_us > NGX_HTTP_PREDICTIVE_RESTS)
-    {
+    if (now - w->rested_us < w->piece_us) {
         return;
     }
 
@@ -184,7 +175,15 @@ ngx_http_predictive_rest(ngx_http_predictive_worker_t *w)
 
     (void) nanosleep(&ts, NULL);
 
+    /*
+     * On a core that is never idle it was the worker's whole turn, some
+     * milliseconds.  A piece as long as elsewhere would leave us a fortieth of
+     * the core; a third of the rest is what a nice thread has anyway.
+     */
+
     w->rested_us = ngx_http_predictive_clock_us();
+    w->piece_us = ngx_max((w->rested_us - now) / NGX_HTTP_PREDICTIVE_SHARE,
+                          NGX_HTTP_PREDICTIVE_PIECE);
 }
 
 
