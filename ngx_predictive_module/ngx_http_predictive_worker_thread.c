@@ -332,6 +332,11 @@ ngx_http_predictive_wait(ngx_http_predictive_worker_t *w, ngx_msec_t ms)
     }
 
     (void) pthread_mutex_unlock(&w->mutex);
+
+    /* that was a rest, too */
+
+    w->rested_us = ngx_http_predictive_clock_us();
+    w->piece_us = NGX_HTTP_PREDICTIVE_PIECE;
 }
 
 
