@@ -7,7 +7,7 @@
 # nginx limits by its monotonic clock, which is limit_req's too, and logs the
 # wall clock: a request that falls on a limit to the millisecond may fall the
 # other way, one in a hundred at most, and the token that it took or left then
-# decides one more.
+# decides some of the next: of a pool that all clients share, up to three.
 
 use strict;
 use warnings;
