@@ -150,4 +150,21 @@ is(join(' ', map { $t->h2('/ours', port => $t->port(3),
                      ->{status} } 1, 2), '200 429', 'HTTP/2');
 
 
+# several over HTTP/2: nginx says which one it is
+
+sub two {
+    my ($uri) = @_;
+
+    return join ' ', map { my @fields = @$_;
+                           $t->h2($uri, port => $t->port(3),
+                                  args => [map { ('-H', "X-Api-Key: $_") }
+                                               @fields])->{status} }
+                         [ 'two1', 'two2' ], [ 'two1' ], [ 'two2' ];
+}
+
+my $two = two('/ours');
+
+is($two, two('/nginx'), "two fields over HTTP/2: $two");
+
+
 done_testing;
