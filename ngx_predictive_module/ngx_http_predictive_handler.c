@@ -83,6 +83,8 @@ ngx_http_predictive_handler(ngx_http_request_t *r)
         return NGX_DECLINED;
     }
 
+    /* most requests come here once, and have nothing to look it up in */
+
     ctx = ngx_http_get_module_ctx(r->main, ngx_http_predictive_module);
 
     if (ctx == NULL && r->pool->cleanup) {

@@ -3,9 +3,10 @@
  * A request's key, and its tag.
  *
  * Most keys are one field of the request's header, `$http_NAME`.  nginx finds
- * it by a comparison of each field's name letter by letter, which takes a
- * quarter of a decision's time; here lengths are compared first.  What is found
- * is what nginx would find, and is left where nginx would leave it.
+ * it by a comparison of each field's name letter by letter, a quarter of a
+ * decision's instructions and a twelfth of its time; here lengths are compared
+ * first.  What is found is what nginx would find, and is left where nginx would
+ * leave it.
  */
 
 

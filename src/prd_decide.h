@@ -81,8 +81,6 @@ void prd_refund(prd_view_t *view, const prd_policy_t *policy,
  * After the last word on a request: counts it and, unless it just passed,
  * records it in the ring.  verdict and reason are the zone's own.
  */
-static inline void prd_note_passed(prd_view_t *view, const prd_ask_t *ask,
-    const prd_answer_t *answer);         /* or borrowed */
 void prd_note(prd_view_t *view, const prd_ask_t *ask,
     const prd_answer_t *answer, unsigned dry_run, uint64_t wall_ms);
 
@@ -117,6 +115,8 @@ prd_rc_t prd_inspect(prd_view_t *view, const prd_policy_t *policy,
 void prd_note_class(prd_view_t *view, const prd_ask_t *ask,
     const prd_answer_t *answer);
 
+/* The part of that which prd_note() shares: what an admitted one cost. */
+
 static inline void
 prd_note_taken(prd_view_t *view, const prd_ask_t *ask,
     const prd_answer_t *answer)
@@ -132,6 +132,8 @@ prd_note_taken(prd_view_t *view, const prd_ask_t *ask,
     }
 }
 
+
+/* prd_note() of a request that passed or borrowed. */
 
 static inline void
 prd_note_passed(prd_view_t *view, const prd_ask_t *ask,
