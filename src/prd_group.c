@@ -68,7 +68,8 @@ prd_group_begin(prd_group_work_t *w)
     memset(w->members, 0, sizeof(w->members));
     memset(w->outliers, 0, sizeof(w->outliers));
 
-    if (w->phase == PRD_GROUP_IDLE) {
+    if (w->phase <= PRD_GROUP_SAMPLED) {
+        w->phase = PRD_GROUP_SAMPLING;
         w->n = 0;
         w->seen = 0;
     }
@@ -83,7 +84,7 @@ prd_group_learn(const prd_groups_t *g, prd_group_work_t *w, const float *x,
 
     i = prd_group_find(g, x, outlier);
 
-    if (vote && w->phase == PRD_GROUP_IDLE && prd_group_finite(x)) {
+    if (vote && w->phase == PRD_GROUP_SAMPLING && prd_group_finite(x)) {
         prd_group_sample(w, x);
     }
 
@@ -306,6 +307,10 @@ prd_group_end(prd_groups_t *g, prd_group_work_t *w, uint64_t now_s,
     /* the accumulated is spent; a pass ended twice moves nothing */
 
     memset(w->voters, 0, sizeof(w->voters));
+
+    if (w->phase == PRD_GROUP_SAMPLING) {
+        w->phase = PRD_GROUP_SAMPLED;
+    }
 }
 
 
@@ -331,6 +336,13 @@ prd_group_step(prd_groups_t *g, prd_group_work_t *w, uint64_t now_s,
     switch ((prd_group_phase_e) w->phase) {
 
     case PRD_GROUP_IDLE:
+    case PRD_GROUP_SAMPLING:
+
+        /* half a pass is the half of the clients known for longest */
+
+        return PRD_DECLINED;
+
+    case PRD_GROUP_SAMPLED:
 
         if (w->n < PRD_GROUP_SAMPLE_0) {
             return PRD_DECLINED;

@@ -129,8 +129,8 @@ typedef struct {
     uint64_t  random;                  /* the caller may seed it */
     uint32_t  phase;
     uint32_t  at;
-    uint32_t  n;                       /* sampled */
-    uint32_t  seen;                    /* voters of the pass */
+    uint32_t  n;                       /* sampled, of one whole pass */
+    uint32_t  seen;                    /* its voters */
 
     float     x[PRD_GROUP_SAMPLE][PRD_HABIT_FEATURES];
     float     core[PRD_GROUP_SAMPLE];
@@ -151,8 +151,9 @@ typedef struct {
 
 
 /*
- * Starts a pass; steps not ended yet keep their sample and go on.  `w` may be
- * zeroed at any time, and has to be when *g was loaded.
+ * Starts a pass; steps not ended yet keep their sample and go on.  A pass that
+ * began before they ended is no sample.  `w` may be zeroed at any time, and has
+ * to be when *g was loaded.
  */
 void prd_group_begin(prd_group_work_t *w);
 
@@ -178,9 +179,11 @@ void prd_group_end(prd_groups_t *g, prd_group_work_t *w, uint64_t now_s,
     int learning);
 
 /*
- * A slice of DBSCAN on the sample of the last pass.  PRD_EAGAIN: go on;
- * PRD_OK: ended, groups may have come, gone or been renamed (g->generation);
- * PRD_DECLINED: nothing to do, too few voters or too early.
+ * A slice of DBSCAN on the sample of the last pass, also while the next one is
+ * under way.  PRD_EAGAIN: go on; PRD_OK: ended, groups may have come, gone or
+ * been renamed (g->generation); PRD_DECLINED: nothing to do, too few voters,
+ * too early, or the pass has not ended: to be called between prd_group_end()
+ * and the next prd_group_begin() at least once.
  */
 prd_rc_t prd_group_step(prd_groups_t *g, prd_group_work_t *w, uint64_t now_s,
     int learning);

@@ -20,7 +20,9 @@
 
 
 typedef enum {
-    PRD_GROUP_IDLE = 0,
+    PRD_GROUP_IDLE = 0,                /* the pass under way is no sample */
+    PRD_GROUP_SAMPLING,                /* it is, from its begin */
+    PRD_GROUP_SAMPLED,                 /* and it has ended */
     PRD_GROUP_CORES,
     PRD_GROUP_TREE,
     PRD_GROUP_SORT,

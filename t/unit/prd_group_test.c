@@ -465,6 +465,81 @@ newcomers(void)
 }
 
 
+/* A pass of 400 clients whose last half is of another kind. */
+
+static void
+half(unsigned from, unsigned to)
+{
+    int       outlier;
+    float     x[PRD_HABIT_FEATURES];
+    unsigned  i;
+
+    for (i = from; i < to; i++) {
+        memset(x, 0, sizeof(x));
+        x[PRD_HABIT_BUSY] = (i < 200 ? 0 : 2.5f) + 0.01f * (float) (i % 7);
+        x[PRD_HABIT_RATE] = i < 200 ? 0 : 3;
+        (void) prd_group_learn(&crowd.groups, &crowd.work, x, 1, &outlier);
+    }
+}
+
+
+/*
+ * The caller steps whenever it has time, also in the midst of a pass: its
+ * sample is of all clients all the same, not of those that came first.
+ */
+
+static void
+portions(void)
+{
+    unsigned          i, n, early;
+    prd_groups_t     *g = &crowd.groups;
+    prd_group_work_t *w = &crowd.work;
+
+    memset(g, 0, sizeof(prd_groups_t));
+    memset(w, 0, sizeof(prd_group_work_t));
+
+    prd_group_begin(w);
+
+    for (i = early = 0; i < 400; i++) {
+        half(i, i + 1);
+        early += prd_group_step(g, w, POP_S, 0) != PRD_DECLINED;
+    }
+
+    is_int(early, 0, "half a pass is no sample");
+    prd_group_end(g, w, POP_S, 0);
+    is_int(w->n, 400, "a pass is");
+
+    /* the next one begins and ends meanwhile, and one is under way then */
+
+    is_int(prd_group_step(g, w, POP_S, 0), PRD_EAGAIN, "steps");
+    prd_group_begin(w);
+    half(0, 400);
+    prd_group_end(g, w, POP_S, 0);
+    is_int(w->n, 400, "they keep their sample");
+    prd_group_begin(w);
+    half(0, 200);
+
+    for (n = 0; prd_group_step(g, w, POP_S, 0) == PRD_EAGAIN; n++) {
+        /* void */
+    }
+
+    is_int(g->next_id, 2, "two kinds, two groups");
+
+    half(200, 400);
+    prd_group_end(g, w, POP_S + HOUR, 0);
+    is_int(prd_group_step(g, w, POP_S + HOUR, 0), PRD_DECLINED,
+           "what is left of a pass is no sample");
+
+    prd_group_begin(w);
+    half(0, 400);
+    prd_group_end(g, w, POP_S + HOUR, 0);
+    is_int(prd_group_step(g, w, POP_S + HOUR, 0), PRD_EAGAIN,
+           "the next one is");
+    is_int(steps(g, w, POP_S + HOUR) > 1 ? g->next_id : 0, 2,
+           "and it has the same two");
+}
+
+
 static int
 sane(const prd_habit_t *h, uint64_t now_s)
 {
@@ -602,6 +677,7 @@ main(void)
     flood(&crowd);
 
     newcomers();
+    portions();
     few();
 
     return done_testing();
