@@ -289,19 +289,6 @@ prd_outlook_prefetch_track(const prd_outlook_view_t *v, uint32_t slot)
 }
 
 
-/*
- * Portion of a pass over all tracks, an hour for all of them: hours that ended
- * without requests are closed, and publish() is told of each client of whom
- * something is expected in the next one.  (Shorter bins that are empty wait
- * for the client's next request: closing them for thousands of idle clients
- * every few minutes cost more than all the rest.)
- */
-typedef void (*prd_outlook_ahead_pt)(void *data, uint32_t slot,
-    uint16_t generation, float ahead);
-
-void prd_outlook_look_ahead(prd_outlook_view_t *v, uint64_t end_s,
-    uint32_t horizon_s, prd_outlook_ahead_pt publish, void *data);
-
 /* A bin in which more came than was forecast. */
 void prd_outlook_miss(prd_outlook_view_t *v, const prd_miss_t *miss);
 
@@ -321,6 +308,20 @@ void prd_outlook_close(prd_outlook_view_t *v, prd_outlook_work_t *w,
  */
 void prd_outlook_close_tracks(prd_outlook_view_t *v, prd_outlook_work_t *w,
     uint64_t end_s, uint32_t horizon_s, prd_outlook_vote_pt vote, void *data);
+
+/*
+ * Portion of a pass over all tracks, an hour for all of them: hours that ended
+ * without requests are closed, and publish() is told of each client of whom
+ * something is expected in this hour or the next one: the greater of both,
+ * since the next turn is an hour from now.  (Shorter bins that are empty wait
+ * for the client's next request: closing them for thousands of idle clients
+ * every few minutes cost more than all the rest.)
+ */
+typedef void (*prd_outlook_ahead_pt)(void *data, uint32_t slot,
+    uint16_t generation, float ahead);
+
+void prd_outlook_look_ahead(prd_outlook_view_t *v, uint64_t end_s,
+    prd_outlook_vote_pt vote, prd_outlook_ahead_pt publish, void *data);
 
 /*
  * Before the end of a 10 s bin: what responses were counted in it, words of

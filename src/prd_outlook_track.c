@@ -381,11 +381,12 @@ prd_outlook_close_tracks(prd_outlook_view_t *v, prd_outlook_work_t *w,
 
 void
 prd_outlook_look_ahead(prd_outlook_view_t *v, uint64_t end_s,
-    uint32_t horizon_s, prd_outlook_ahead_pt publish, void *data)
+    prd_outlook_vote_pt vote, prd_outlook_ahead_pt publish, void *data)
 {
+    int                   may;
     float                 ahead;
     uint32_t              n, b, at, last;
-    prd_track_t           track;
+    prd_track_t           track, next;
     prd_outlook_t        *o;
     prd_tracked_t        *c;
     prd_outlook_track_t  *t;
@@ -424,27 +425,39 @@ prd_outlook_look_ahead(prd_outlook_view_t *v, uint64_t end_s,
             continue;
         }
 
+        may = vote(data, c->slot);
+
         memcpy(&track, &t->track, sizeof(prd_track_t));
         prd_outlook_begin(c);
 
         while (t->bin[PRD_OUTLOOK_HOURS]) {
-            prd_outlook_end_bin(v, c, t, &track, PRD_OUTLOOK_HOURS, 1);
+            prd_outlook_end_bin(v, c, t, &track, PRD_OUTLOOK_HOURS, may);
             last = track.bins[PRD_OUTLOOK_HOURS].bin;
         }
 
         if (last + 1 < b) {
-            prd_outlook_over(v, t, &track, PRD_OUTLOOK_HOURS, b - 1, 0, 1);
+            prd_outlook_over(v, t, &track, PRD_OUTLOOK_HOURS, b - 1, 0, may);
         }
 
         ahead = prd_outlook_expect(v, t, &track, PRD_OUTLOOK_HOUR_S);
 
+        /*
+         * The next turn may be late in the hour after this one, so what is
+         * expected of that one, should this one stay empty, has to wait now.
+         */
+
+        memcpy(&next, &track, sizeof(prd_track_t));
+        (void) prd_track_close(&next, &o->tracks, PRD_OUTLOOK_HOURS, b, 0, 0,
+                               NULL, 0);
+        ahead = fmaxf(ahead, prd_outlook_expect(v, t, &next,
+                                                PRD_OUTLOOK_HOUR_S));
+
         prd_words_write(&t->track, &track, sizeof(prd_track_t));
         prd_outlook_float(&c->ahead, ahead);
 
-        if (prd_outlook_class(horizon_s) == PRD_OUTLOOK_HOURS) {
-            prd_outlook_float(&t->ahead, ahead);
-        }
+        /* also when it is back: shorter bins know only of its last visit */
 
+        prd_outlook_float(&t->ahead, ahead);
         prd_outlook_end(c);
 
         if (ahead > 0) {

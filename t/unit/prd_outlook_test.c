@@ -565,7 +565,8 @@ orphans(void)
     memset(told, 0, sizeof(told));
 
     for (i = 0; i < v.tracks; i++) {
-        prd_outlook_look_ahead(&v, LAB_S + 3600 * (h + 1), 300, tell, told);
+        prd_outlook_look_ahead(&v, LAB_S + 3600 * (h + 1), everybody, tell,
+                               told);
     }
 
     ok(told[2] == 1 && told[5] == 1, "a pass tells of each track once");
@@ -851,7 +852,7 @@ any_turn(uint32_t horizon_s)
 
             prd_outlook_close_tracks(&v, &w, at + 10, horizon_s, nobody,
                                      NULL);
-            prd_outlook_look_ahead(&v, at + 10, horizon_s, nothing, NULL);
+            prd_outlook_look_ahead(&v, at + 10, nobody, nothing, NULL);
         }
 
         end();
@@ -863,6 +864,82 @@ any_turn(uint32_t horizon_s)
 
     horizon = 0;
     free(expected);
+}
+
+
+/*
+ * A job at two o'clock sharp finds its rate waiting, also when it has begun;
+ * and who comes back in the morning is not taken for the job.
+ */
+
+static void
+waiting(void)
+{
+    float          least, most, first, stale;
+    uint32_t       i, s, second;
+    uint64_t       at;
+    prd_tracked_t  c;
+
+    begin();
+    horizon = 300;
+    votes = 1;
+    least = first = INFINITY;
+    most = stale = 0;
+
+    for (i = 0; i < 9 * 8640; i++) {
+        at = LAB_S / 86400 * 86400 + 10 * (uint64_t) i;
+        second = i % 8640 * 10;
+
+        for (s = 0; s < 24; s++) {
+
+            if (second >= 7200 && second < 8400) {
+                ahead = -1;
+                (void) count(s, 50, at, 50);
+
+                if (i >= 8 * 8640 && second == 7200) {
+                    first = fminf(first, ahead);
+                }
+
+            } else if (second >= 32400 && second < 61200
+                       && (second + s * 10) % 300 == 0)
+            {
+                (void) count(s, 2, at, 50);
+
+                if (i >= 8 * 8640 && second < 32400 + 300) {
+                    stale = fmaxf(stale, ahead);
+                }
+            }
+        }
+
+        prd_outlook_close(&v, &w, 1, at + 10, 0, everybody, NULL);
+        prd_outlook_close_tracks(&v, &w, at + 10, horizon, everybody, NULL);
+        prd_outlook_look_ahead(&v, at + 10, everybody, nothing, NULL);
+
+        if (i == 8 * 8640 + 719) {
+            for (s = 0; s < 24; s++) {
+                (void) prd_outlook_client(&v, s, 7, &c);
+                least = fminf(least, c.ahead);
+            }
+        }
+
+        if (i == 8 * 8640 + 300) {
+            for (s = 0; s < 24; s++) {
+                (void) prd_outlook_client(&v, s, 7, &c);
+                most = fmaxf(most, c.ahead);
+            }
+        }
+    }
+
+    /* 6000 in its hour are 1.67/s */
+
+    ok(least > 1, "ten seconds before: %.2f/s", least);
+    ok(first > 1, "and when it has begun: %.2f/s", first);
+    ok(most < 0.5f, "an hour before that: %.2f/s at most", most);
+    ok(stale < 0.5f, "in the morning it is over: %.2f/s", stale);
+
+    horizon = 0;
+    votes = 0;
+    end();
 }
 
 
@@ -924,6 +1001,7 @@ main(void)
     any_turn(60);
     any_turn(300);
     any_turn(3600);
+    waiting();
     fenced();
 
     return done_testing();
