@@ -198,7 +198,7 @@ prd_forecaster_bin(prd_forecaster_t *f, prd_view_t *view,
 
     f->start_s = (uint64_t) end_s - PRD_BIN_S;
     f->middle_s = (uint64_t) (end_s - PRD_BIN_S / 2);
-    memset(f->blocks.parent, 0, sizeof(f->blocks.parent));
+    memset(&f->blocks, 0, sizeof(prd_ballot_t));
     memset(f->top_n, 0, sizeof(f->top_n));
 
     n = (view->table.nbuckets + 63) / 64;

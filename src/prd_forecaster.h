@@ -15,14 +15,19 @@
 #include "prd_zone.h"
 
 
-#define PRD_VOTERS  4096                 /* newcomer keys told apart in a bin */
+#define PRD_VOTERS  65536                /* newcomer keys told apart, nearly */
 #define PRD_BATCH   512                  /* clients closed in a go, or 511 */
                                          /* and those of 64 buckets */
 
-/* Scratch memory of one caller, zeroed at first. */
+/*
+ * Scratch memory of one caller, zeroed at first.
+ *
+ * Votes that newcomer keys have cast.  Keys whose hashes meet share theirs,
+ * which costs them votes and gives none away; there is no table that the first
+ * to come could fill.
+ */
 
 typedef struct {
-    uint32_t  parent[PRD_VOTERS];
     uint8_t   votes[PRD_VOTERS];
 } prd_ballot_t;
 

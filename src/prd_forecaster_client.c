@@ -114,36 +114,15 @@ prd_forecaster_publish(prd_view_t *view, const prd_policy_t *policy,
 int
 prd_forecaster_vote(prd_ballot_t *f, uint32_t parent)
 {
-    uint32_t  i, n;
+    uint8_t  *votes;
 
     if (parent == 0) {
         return 1;
     }
 
-    i = parent * 0x9e3779b1u >> 20;
+    votes = &f->votes[(parent * 0x9e3779b1u >> 8) % PRD_VOTERS];
 
-    for (n = 0; n < 16; n++, i = (i + 1) % PRD_VOTERS) {
-
-        if (f->parent[i] == parent) {
-
-            if (f->votes[i] >= PRD_VOTES_PER_BIN) {
-                return 0;
-            }
-
-            f->votes[i]++;
-            return 1;
-        }
-
-        if (f->parent[i] == 0) {
-            f->parent[i] = parent;
-            f->votes[i] = 1;
-            return 1;
-        }
-    }
-
-    /* thousands of keys in ten seconds: whoever comes late has no say */
-
-    return 0;
+    return *votes < PRD_VOTES_PER_BIN && ++*votes;
 }
 
 

@@ -189,7 +189,7 @@ prd_forecaster_outlook(prd_forecaster_t *f, prd_view_t *view,
     prd_outlook_close(&view->outlook, &f->outlook, zone->last * PRD_BIN_S,
                       end_s, t->learning, prd_forecaster_group_vote, &ballot);
 
-    memset(f->tracks.parent, 0, sizeof(f->tracks.parent));
+    memset(&f->tracks, 0, sizeof(prd_ballot_t));
     prd_outlook_close_tracks(&view->outlook, &f->outlook, end_s,
                              (uint32_t) t->horizon_s,
                              prd_forecaster_track_vote, &ballot);
