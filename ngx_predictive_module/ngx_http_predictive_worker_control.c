@@ -214,7 +214,9 @@ void
 ngx_http_predictive_acquire(ngx_http_predictive_worker_t *w)
 {
     uint64_t                        now, lease, was, expiry;
+    ngx_uint_t                      i;
     const char                     *why;
+    ngx_http_predictive_zone_t    **zones;
     ngx_http_predictive_control_t  *control;
 
     if (ngx_http_predictive_newer(w)) {
@@ -258,6 +260,16 @@ ngx_http_predictive_acquire(ngx_http_predictive_worker_t *w)
     }
 
     (void) atomic_fetch_add(&control->holders, 1);
+
+    /* who had it before us may have been us, and others since */
+
+    zones = w->pmcf->zones.elts;
+
+    for (i = 0; i < w->pmcf->zones.nelts; i++) {
+        if (zones[i]->forecaster) {
+            prd_forecaster_resume(zones[i]->forecaster);
+        }
+    }
 
     w->held = 1;
     w->renewed_ms = now;

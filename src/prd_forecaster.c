@@ -352,6 +352,13 @@ prd_forecaster_hour(prd_forecaster_t *f, prd_view_t *view,
 
 
 void
+prd_forecaster_resume(prd_forecaster_t *f)
+{
+    prd_outlook_rest(&f->outlook);
+}
+
+
+void
 prd_forecaster_flush(prd_forecaster_t *f, prd_view_t *view,
     const prd_policy_t *policy, double now_s, uint32_t now_ms)
 {

@@ -68,6 +68,12 @@ prd_rc_t prd_forecaster_round(prd_forecaster_t *f, prd_view_t *view,
     const prd_policy_t *policy, double now_s, uint32_t now_ms);
 
 /*
+ * Before the first round of whoever learns of a zone again, or of another
+ * zone's memory: what was under way in the scratch is not of now.
+ */
+void prd_forecaster_resume(prd_forecaster_t *f);
+
+/*
  * Publishes what a slot's record holds; fenced by the generation.  For the
  * round itself and for a loaded state.
  */

@@ -264,7 +264,7 @@ prd_outlook_count(prd_outlook_view_t *v, prd_outlook_work_t *w,
     prd_outlook_end(c);
 
     if (c->group < PRD_GROUPS && o->groups.group[c->group].id == c->group_id) {
-        o->group_sum[c->group] += bin->tokens;
+        w->group_now[c->group] += bin->tokens;
     }
 
     return refused;

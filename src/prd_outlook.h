@@ -196,6 +196,8 @@ typedef struct {
     uint32_t           begun;          /* 1: tails are where the rings were */
     uint32_t           turn;
     uint32_t           tail[PRD_OUTLOOK_RINGS];
+    float              group_now[PRD_GROUPS];  /* tokens of the 10 s that are */
+                                       /* over, by the group's place */
 
     /* of a bin: what was looked at in vain for a record or a track */
     uint32_t           barren_bin;     /* which */
@@ -227,6 +229,12 @@ void prd_outlook_init(void *mem, uint32_t slots);
 void prd_outlook_attach(prd_outlook_view_t *v, void *mem, prd_word_t *tags,
     uint32_t slots);
 
+
+/*
+ * Before whoever forecast for a zone does so again, or for another zone's
+ * memory: passes begin anew, and rings from where they are.
+ */
+void prd_outlook_rest(prd_outlook_work_t *w);
 
 /* What a client did in a 10 s bin. */
 

@@ -124,6 +124,18 @@ prd_outlook_groups(prd_outlook_t *o, int64_t bin, int32_t offset_s)
 }
 
 
+void
+prd_outlook_rest(prd_outlook_work_t *w)
+{
+    memset(&w->work, 0, sizeof(prd_group_work_t));
+    memset(w->group_now, 0, sizeof(w->group_now));
+
+    w->running = 0;
+    w->begun = 0;
+    w->trains = 0;                     /* one may have been killed in it */
+}
+
+
 /* A portion of the pass that assigns clients to groups and lets them vote. */
 
 static void
@@ -140,10 +152,8 @@ prd_outlook_pass(prd_outlook_view_t *v, prd_outlook_work_t *w, uint64_t now_s,
     o = v->outlook;
 
     if (w->loads != o->loads) {
-        memset(&w->work, 0, sizeof(prd_group_work_t));
+        prd_outlook_rest(w);
         w->loads = o->loads;
-        w->running = 0;
-        w->begun = 0;
     }
 
     if (!w->running) {
@@ -227,7 +237,9 @@ prd_outlook_switch(prd_outlook_t *o, prd_outlook_work_t *w)
         return;
     }
 
-    if (!w->trains) {
+    /* a zone that was loaded or has grown brings none */
+
+    if (!w->trains || w->loads != o->loads) {
         w->trains = 1;
 
         if (prd_gru_check(&o->network, sizeof(prd_gru_t)) != PRD_OK) {
@@ -304,6 +316,13 @@ prd_outlook_close(prd_outlook_view_t *v, prd_outlook_work_t *w,
         }
 
         o->group_bin = bin;
+    }
+
+    /* clients were counted before the longer bin was seen to be over */
+
+    for (i = 0; i < PRD_GROUPS; i++) {
+        o->group_sum[i] += w->group_now[i];
+        w->group_now[i] = 0;
     }
 
     prd_outlook_pass(v, w, end_s, learning, vote, data);
@@ -391,6 +410,12 @@ prd_outlook_step(prd_outlook_view_t *v, prd_outlook_work_t *w,
 
     o = v->outlook;
 
+    /* nor do tails say where the rings are of a zone that was loaded */
+
+    if (w->loads != o->loads) {
+        return;
+    }
+
     /* what the rings hold was drained by whoever forecast before us */
 
     if (!w->begun) {
@@ -402,8 +427,8 @@ prd_outlook_step(prd_outlook_view_t *v, prd_outlook_work_t *w,
         w->begun = 1;
     }
 
-    if (w->loads == o->loads
-        && prd_group_step(&o->groups, &w->work, now_s, learning) != PRD_EAGAIN)
+    if (prd_group_step(&o->groups, &w->work, now_s, learning)
+        != PRD_EAGAIN)
     {
         prd_outlook_places(o);
     }

@@ -173,12 +173,14 @@ is((grep { @{ $_->{forecast} // [] } != 6 } values %classes), 0,
    '... have curves');
 cmp_ok($classes{api}{mean_rps}, '>', 0, '... and means');
 
-my %named = map { $_->{name} => $_->{share} }
-            map { @{ $_->{class_mix}{classes} } }
-            grep { $_->{name} eq $group{batch7} } @groups;
+my %asks = (power => 'api', batch => 'export', diurnal => 'page');
 
-cmp_ok($named{export} // 0, '>', 0.9, 'what a group will ask for')
-    or diag(explain(\%named));
+for my $g (grep { $asks{$_->{name}} } @groups) {
+    my %named = map { $_->{name} => $_->{share} } @{ $g->{class_mix}{classes} };
+
+    cmp_ok($named{$asks{$g->{name}}} // 0, '>', 0.9,
+           "what $g->{name} will ask for") or diag(explain(\%named));
+}
 
 # bytes: 500 to 1499 a response in the log
 

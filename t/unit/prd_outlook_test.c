@@ -333,7 +333,8 @@ groups(void)
     is_int(prd_outlook_client(&v, 70, 7, &c), PRD_OK, "a copy");
     is_int(c.group, b, "says the same");
 
-    found = v.outlook->typical[b][2] > 1 && v.outlook->typical[b][14] < 0.1
+    found = v.outlook->typical[b][2] > 1 && v.outlook->typical[b][1] < 0.01
+            && v.outlook->typical[b][14] < 0.1
             && v.outlook->typical[a][14] > 10 * v.outlook->typical[a][3];
     ok(found, "the typical day of each");
 
@@ -439,6 +440,31 @@ takeover(void)
     prd_outlook_step(&v, &w, LAB_S + 3, 0);
 
     is_int(o->chain[2].seen[4], seen + 1, "what is noted then, once");
+
+    /* who had stopped and goes on; others have forecast meanwhile */
+
+    for (i = 0; i < 10; i++) {
+        prd_markov_note(ring, 2, 1, 4);
+    }
+
+    prd_outlook_rest(&w);
+    prd_outlook_step(&v, &w, LAB_S + 4, 0);
+
+    is_int(o->chain[2].seen[4], seen + 1, "nor by who comes back");
+
+    /* another zone's memory, where rings begin anew */
+
+    atomic_store(&ring->head, 0);
+    o->loads++;
+    prd_outlook_step(&v, &w, LAB_S + 5, 0);
+
+    is_int(o->chain[2].seen[4], seen + 1, "nothing of rings that are new");
+
+    prd_outlook_close(&v, &w, 1, LAB_S + 10, 0, everybody, NULL);
+    prd_markov_note(ring, 2, 1, 4);
+    prd_outlook_step(&v, &w, LAB_S + 11, 0);
+
+    is_int(o->chain[2].seen[4], seen + 2, "until something is noted there");
 
     end();
 }
@@ -702,6 +728,14 @@ network(void)
     is_int(prd_gru_check(&v.outlook->network, sizeof(prd_gru_t)), PRD_OK,
            "network: begins anew where it is not sound");
     ok(forecasts(40, &extras), "... and harms nothing");
+
+    /* another zone's memory */
+
+    memset(&v.outlook->network, 0, sizeof(prd_gru_t));
+    v.outlook->loads++;
+    prd_outlook_close(&v, &w, 40, s + 20, 0, everybody, NULL);
+    is_int(prd_gru_check(&v.outlook->network, sizeof(prd_gru_t)), PRD_OK,
+           "network: begins anew where there is none");
 
     votes = 0;
     end();
