@@ -178,6 +178,7 @@ prd_forecaster_outlook(prd_forecaster_t *f, prd_view_t *view,
     ballot.terms = t;
     ballot.now_s = (double) end_s;
 
+    f->outlook.priced = policy->charged != 0;
     f->outlook.fenced = f->fenced;
     f->outlook.fenced_data = f->data;
 

@@ -216,6 +216,8 @@ typedef struct {
     void              *fenced_data;
 
     uint32_t           network;        /* 1: on; the caller's */
+    uint32_t           priced;         /* 1: tokens are no counts of */
+                                       /* requests; the caller's */
     uint32_t           trains;         /* 1: it was looked at */
     prd_group_work_t   work;
 } prd_outlook_work_t;

@@ -249,6 +249,7 @@ prd_outlook_switch(prd_outlook_t *o, prd_outlook_work_t *w)
     }
 
     prd_gru_offset(&o->network, w->offset_s);
+    o->network.whole = !w->priced;
     __atomic_store_n(&o->networked, 1, __ATOMIC_RELEASE);
 }
 
@@ -264,6 +265,7 @@ prd_outlook_close(prd_outlook_view_t *v, prd_outlook_work_t *w,
 
     o = v->outlook;
     o->tracks.offset_s = w->offset_s;
+    o->tracks.whole = !w->priced;
     o->tracks.now_s = (uint32_t) end_s;
 
     /*

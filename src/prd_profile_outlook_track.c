@@ -91,9 +91,9 @@ prd_profile_settle_tables(prd_tracks_t *tracks)
         (void) prd_tracks_init(tracks, prd_outlook_span_s);
     }
 
-    tracks->whole = 1;
+    /* of the zone and the local time then: until the first bin is closed */
 
-    /* of the local time then: until the first bin is closed */
+    tracks->whole = tracks->whole != 0;
 
     if (tracks->offset_s > 86400 || tracks->offset_s < -86400) {
         tracks->offset_s = 0;

@@ -19,6 +19,7 @@ static prd_outlook_work_t  w;
 static prd_word_t          tags[SLOTS];
 static float               ahead;
 static uint8_t             votes;          /* of count() */
+static float               price = 1;
 static uint32_t            horizon;
 
 
@@ -59,7 +60,7 @@ count(uint32_t slot, uint32_t requests, uint64_t s, uint16_t hours)
     bin.hours = hours;
     bin.vote = votes;
     bin.requests = requests;
-    bin.tokens = (float) requests;
+    bin.tokens = (float) requests * price;
     bin.start_s = s;
     bin.horizon_s = horizon;
 
@@ -901,6 +902,74 @@ any_turn(uint32_t horizon_s)
 }
 
 
+/* What requests cost may be less than a token, and much more. */
+
+static void
+prices(void)
+{
+    float                q[PRD_QUANTILES];
+    uint32_t             i, s, k, wrong;
+    prd_tracked_t        c;
+    prd_outlook_track_t  t;
+
+    static const float   cost[] = { 0.01f, 0.3f, 1000 };
+
+    horizon = 300;
+    votes = 1;
+
+    for (k = 0; k < sizeof(cost) / sizeof(cost[0]); k++) {
+        begin();
+        price = cost[k];
+        w.priced = 1;
+
+        /* 6 a minute in the mean */
+
+        for (i = 0; i < 3600; i++) {
+            for (s = 0; s < 20; s++) {
+                if (lab_below(3) == 0) {
+                    (void) count(s, 1 + (uint32_t) lab_below(5),
+                                 LAB_S / 3600 * 3600 + 10 * i, 50);
+                }
+            }
+
+            prd_outlook_close(&v, &w, 20, LAB_S / 3600 * 3600 + 10 * i + 10,
+                              0, everybody, NULL);
+            prd_outlook_close_tracks(&v, &w,
+                                     LAB_S / 3600 * 3600 + 10 * i + 10,
+                                     horizon, everybody, NULL);
+        }
+
+        for (s = wrong = 0; s < 20; s++) {
+            (void) prd_outlook_client(&v, s, 7, &c);
+
+            if (prd_outlook_copy_bins(&v, &c, &t) != PRD_OK
+                || prd_track_forecast(&t.track, &v.outlook->tracks, 0, 0,
+                                      NULL, 0, q)
+                   != PRD_OK)
+            {
+                wrong++;
+                continue;
+            }
+
+            for (i = 0; i < PRD_QUANTILES; i++) {
+                q[i] /= price;
+            }
+
+            wrong += !(q[0] > 3 && q[0] < 9 && q[2] > 8 && q[3] < 40);
+        }
+
+        is_int(wrong, 0, "a request costs %g: minutes are forecast, 50 %% %.2f"
+               " 95 %% %.2f requests", (double) price, (double) q[0],
+               (double) q[2]);
+        end();
+    }
+
+    price = 1;
+    horizon = 0;
+    votes = 0;
+}
+
+
 /*
  * A job at two o'clock sharp finds its rate waiting, also when it has begun;
  * and who comes back in the morning is not taken for the job.
@@ -1035,6 +1104,7 @@ main(void)
     any_turn(60);
     any_turn(300);
     any_turn(3600);
+    prices();
     waiting();
     fenced();
 
