@@ -269,8 +269,8 @@ prd_outlook_close(prd_outlook_view_t *v, prd_outlook_work_t *w,
     o->tracks.now_s = (uint32_t) end_s;
 
     /*
-     * Tables of errors begin empty with the zone, or with its process: for a
-     * week they follow their votes, then they are slow.  (Slow from the end
+     * Tables of errors begin empty with the zone: for a week they follow
+     * their votes, then they are slow.  (Slow from the end
      * of a warm-up of a day on, the loss of hourly forecasts of 45 clients
      * was 9 to 47 % higher over two weeks.)
      */

@@ -376,7 +376,9 @@ prd_profile_copy_outlook(const prd_view_t *from, prd_view_t *to,
         }
     }
 
-    prd_profile_settle_tables(&o->tracks);
+    if (prd_profile_settle_tables(&o->tracks)) {
+        o->tracks_since_s = was->tracks_since_s;
+    }
 
     o->loads = was->loads + 1;
     prd_outlook_resume(&to->outlook, now_s);

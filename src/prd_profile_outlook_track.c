@@ -81,14 +81,19 @@ prd_profile_give_track(prd_view_t *view, uint64_t tag,
 }
 
 
-void
+int
 prd_profile_settle_tables(prd_tracks_t *tracks)
 {
+    int  sound;
+
+    sound = 1;
+
     if (prd_tracks_check(tracks, sizeof(prd_tracks_t)) != PRD_OK
         || memcmp(tracks->bin_s, prd_outlook_span_s, sizeof(tracks->bin_s))
            != 0)
     {
         (void) prd_tracks_init(tracks, prd_outlook_span_s);
+        sound = 0;
     }
 
     /* of the zone and the local time then: until the first bin is closed */
@@ -98,6 +103,8 @@ prd_profile_settle_tables(prd_tracks_t *tracks)
     if (tracks->offset_s > 86400 || tracks->offset_s < -86400) {
         tracks->offset_s = 0;
     }
+
+    return sound;
 }
 
 
@@ -117,8 +124,10 @@ prd_profile_read_tracks(prd_profile_t *f, prd_view_t *view,
 
     rc = prd_profile_read_words(f, tracks, tracks ? sizeof(prd_tracks_t) : 0);
 
-    if (tracks) {
-        prd_profile_settle_tables(tracks);
+    /* tables with all their votes are as old as the zone that cast them */
+
+    if (tracks && prd_profile_settle_tables(tracks) && rc == PRD_OK) {
+        view->outlook.outlook->tracks_since_s = view->zone->learn_since_s;
     }
 
     if (rc != PRD_OK && rc != PRD_DECLINED) {

@@ -1773,6 +1773,8 @@ tracks(void)
 
     ok(memcmp(&o->tracks, &p->tracks, sizeof(prd_tracks_t)) == 0,
        "tables of all");
+    ok(p->tracks_since_s > 0 && p->tracks_since_s == b.zone->learn_since_s,
+       "... as old as the zone");
     ok(o->tracks.horizon[0][0].score.n > 100, "... which have seen something");
     ok(memcmp(o->bin, p->bin, sizeof(o->bin)) == 0
        && memcmp(o->sum, p->sum, sizeof(o->sum)) == 0
@@ -1820,6 +1822,9 @@ tracks(void)
     ok(same_forecasts(&a, &b), "a copy forecasts the same");
     ok(memcmp(&o->tracks, &b.outlook.outlook->tracks, sizeof(prd_tracks_t))
        == 0, "... by the same tables");
+    ok(o->tracks_since_s > 0
+       && b.outlook.outlook->tracks_since_s == o->tracks_since_s,
+       "... of the same age");
     end(&b);
 
     /* a clock that has gone back, and a log that counted from 0 */
