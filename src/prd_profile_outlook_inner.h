@@ -55,7 +55,7 @@ prd_rc_t prd_profile_read_tracks(prd_profile_t *f, prd_view_t *view,
 void prd_profile_give_track(prd_view_t *view, uint64_t tag,
     const prd_outlook_track_t *t, const prd_policy_t *policy);
 
-/* Tables of other bins, too, are of no use.  Returns 0 where they begin anew. */
+/* Tables of other bins, too, are of no use.  0: they begin anew. */
 int prd_profile_settle_tables(prd_tracks_t *tracks);
 
 

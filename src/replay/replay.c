@@ -18,7 +18,7 @@
 #define RPL_MS_BASE      (1u << 20)      /* the engine's clock begins here */
 #define RPL_LATE_S       60
 #define RPL_TICK_LINES   (1 << 16)
-#define RPL_GAP_HOURS    4
+#define RPL_GAP_BINS       17280
 #define RPL_AHEAD        16              /* requests */
 #define RPL_QUOTED       80              /* bytes of a broken line */
 #define RPL_WAITS        8u
@@ -341,22 +341,16 @@ rpl_replay_clock(rpl_replay_t *r, int64_t second)
         return;
     }
 
-    if (second > r->second + 1) {
+    /* bins without a request are bins of nothing, as in nginx */
+
+    for (i = 0; i < RPL_GAP_BINS; i++) {
         next = (r->second / PRD_BIN_S + 1) * PRD_BIN_S;
 
-        if (next < second) {
-            rpl_replay_round(r, next);
+        if (next >= second) {
+            break;
         }
 
-        for (i = 0; i < RPL_GAP_HOURS; i++) {
-            next = (r->second / PRD_EPOCH_S + 1) * PRD_EPOCH_S;
-
-            if (next >= second) {
-                break;
-            }
-
-            rpl_replay_round(r, next);
-        }
+        rpl_replay_round(r, next);
     }
 
     rpl_replay_round(r, second);
