@@ -61,6 +61,7 @@ static ngx_int_t ngx_http_predictive_park(ngx_http_request_t *r,
     ngx_http_predictive_ctx_t *ctx);
 static void ngx_http_predictive_parked(ngx_http_request_t *r);
 
+static void ngx_http_predictive_unlearn(ngx_http_predictive_part_t *part);
 static void ngx_http_predictive_settle(ngx_http_request_t *r,
     ngx_http_predictive_part_t *part);
 
@@ -943,11 +944,29 @@ ngx_http_predictive_log_handler(ngx_http_request_t *r)
                   &part->answer, (uint64_t) r->connection->sent);
 
         if (status == NGX_HTTP_UNAUTHORIZED || status == NGX_HTTP_FORBIDDEN) {
-            prd_unlearn(&part->limit->zone->view, &part->ask, &part->answer);
+            ngx_http_predictive_unlearn(part);
         }
     }
 
     return NGX_OK;
+}
+
+
+/* 401 or 403: the request teaches nothing */
+
+static void
+ngx_http_predictive_unlearn(ngx_http_predictive_part_t *part)
+{
+    ngx_http_predictive_zone_t  *zone;
+
+    zone = part->limit->zone;
+
+    if (zone->store) {
+        ngx_http_predictive_store_deny(part);
+
+    } else {
+        prd_unlearn(&zone->view, &part->ask, &part->answer);
+    }
 }
 
 

@@ -489,6 +489,17 @@ ngx_http_predictive_store_settle(ngx_http_predictive_part_t *part,
 
 
 void
+ngx_http_predictive_store_deny(ngx_http_predictive_part_t *part)
+{
+    prd_lease_deny(&part->limit->zone->view, &part->ask, &part->answer);
+
+    if (part->answer.due) {
+        ngx_http_predictive_lease_due(part);
+    }
+}
+
+
+void
 ngx_http_predictive_store_abandon(ngx_http_predictive_ctx_t *ctx)
 {
     ngx_uint_t                    i, k;

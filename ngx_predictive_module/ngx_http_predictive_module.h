@@ -378,7 +378,8 @@ ngx_int_t ngx_http_predictive_store_decide(ngx_http_predictive_ctx_t *ctx);
 /* A parked request has ended: its answers are nobody's. */
 void ngx_http_predictive_store_abandon(ngx_http_predictive_ctx_t *ctx);
 
-/* As prd_settle(), of a part whose zone has a store. */
+/* As prd_unlearn() and prd_settle(), of a part whose zone has a store. */
+void ngx_http_predictive_store_deny(ngx_http_predictive_part_t *part);
 void ngx_http_predictive_store_settle(ngx_http_predictive_part_t *part,
     uint32_t cost);
 

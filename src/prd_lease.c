@@ -908,6 +908,43 @@ prd_lease_refund(prd_view_t *view, const prd_policy_t *policy,
 
 
 static void
+prd_lease_deny_key(prd_view_t *view, const prd_ask_t *ask,
+    prd_answer_t *answer, unsigned key)
+{
+    uint32_t  slot;
+
+    slot = prd_lease_slot(answer, key);
+
+    if (slot == PRD_NO_SLOT
+        || !prd_step_holds(view, slot, prd_lease_tag(ask, key)))
+    {
+        return;
+    }
+
+    atomic_fetch_add_explicit(&view->table.entries[slot].denied, answer->cost,
+                              memory_order_relaxed);
+
+    prd_lease_mark(prd_lease_open(view, slot), answer, key, ask->now_ms, 0);
+}
+
+
+void
+prd_lease_deny(prd_view_t *view, const prd_ask_t *ask, prd_answer_t *answer)
+{
+    if (!answer->taken || answer->cost == 0) {
+        return;
+    }
+
+    prd_lease_deny_key(view, ask, answer, PRD_LEASE_CLIENT);
+    prd_lease_deny_key(view, ask, answer, PRD_LEASE_PARENT);
+
+    if (answer->full) {
+        answer->due = 0;
+    }
+}
+
+
+static void
 prd_lease_settle_key(prd_view_t *view, const prd_ask_t *ask,
     prd_answer_t *answer, unsigned key, int64_t diff)
 {

@@ -106,7 +106,8 @@ typedef struct {
     uint32_t  quantum;                 /* grants are multiples of it */
     uint32_t  admitted;                /* cost since the last report, without */
     uint32_t  refused_cost;            /* this request's */
-    uint32_t  refused;                 /* requests */
+    uint32_t  denied;                  /* cost answered with 401 or 403, of */
+                                       /* this and earlier reports */
     uint32_t  peak;                    /* of the backlog since */
     uint32_t  backlog;                 /* now, this request included */
     uint32_t  backlog_most;
@@ -269,6 +270,10 @@ prd_rc_t prd_lease_charge(prd_view_t *view, const prd_policy_t *policy,
 /* Undoes apply, timeout or charge: the tokens are held and spent by others. */
 void prd_lease_refund(prd_view_t *view, const prd_policy_t *policy,
     const prd_ask_t *ask, prd_answer_t *answer);
+
+/* As prd_unlearn(); answer->due as for prd_lease_settle(). */
+void prd_lease_deny(prd_view_t *view, const prd_ask_t *ask,
+    prd_answer_t *answer);
 
 /* As prd_settle(). */
 void prd_lease_settle(prd_view_t *view, const prd_policy_t *policy,

@@ -162,7 +162,7 @@ prd_lease_fill(prd_view_t *view, const prd_due_t *due, uint32_t cost,
 {
     double        x;
     int64_t       pace;
-    uint32_t      dt, denied;
+    uint32_t      dt;
     uint64_t      work, refused, word, was;
     prd_entry_t  *e;
     prd_lease_t  *l;
@@ -198,16 +198,17 @@ prd_lease_fill(prd_view_t *view, const prd_due_t *due, uint32_t cost,
 
     req->admitted = (uint32_t) (work >> 32);
 
-    /* what was answered 401 or 403 teaches nothing */
+    /*
+     * What was answered 401 or 403 teaches nothing, wherever it was counted:
+     * the store had counted what it was asked before anybody knew.
+     */
 
     if (prd_lease_load32(&e->denied)) {
-        denied = atomic_exchange_explicit(&e->denied, 0,
-                                          memory_order_relaxed);
-        req->admitted -= prd_min(req->admitted, denied);
+        req->denied = atomic_exchange_explicit(&e->denied, 0,
+                                               memory_order_relaxed);
     }
 
     req->refused_cost = (uint32_t) (refused >> 32);
-    req->refused = (uint32_t) refused;
     req->peak = (uint32_t) work;
 
     word = prd_lease_load(&e->virtual_);
@@ -432,8 +433,13 @@ prd_lease_restore(prd_view_t *view, const prd_lease_request_t *req,
         prd_lease_work(l, req->admitted, req->peak);
     }
 
-    if (req->refused || req->refused_cost) {
-        prd_lease_note_refused(l, req->refused_cost, req->refused);
+    if (req->refused_cost) {
+        prd_lease_note_refused(l, req->refused_cost, 1);
+    }
+
+    if (req->denied) {
+        atomic_fetch_add_explicit(&view->table.entries[req->slot].denied,
+                                  req->denied, memory_order_relaxed);
     }
 }
 
@@ -515,6 +521,20 @@ prd_lease_unqueue(prd_lease_t *l)
 }
 
 
+/* Is there demand to report? */
+
+static int
+prd_lease_seen(prd_view_t *view, const prd_due_t *due)
+{
+    prd_lease_t  *l;
+
+    l = &view->leases[due->slot];
+
+    return prd_lease_load(&l->work) >> 32 || prd_lease_load(&l->refused)
+           || prd_lease_load32(&view->table.entries[due->slot].denied);
+}
+
+
 /* What is in hand, or what is under way, needs one that looks after it. */
 
 static prd_rc_t
@@ -534,8 +554,7 @@ prd_lease_keep(prd_view_t *view, prd_due_t *due, uint32_t now_ms)
     debt = prd_lease_load(&l->debt);
 
     if (prd_word_level(held) == 0 && prd_word_level(debt) == 0
-        && prd_lease_load(&l->work) >> 32 == 0
-        && prd_lease_load(&l->refused) == 0)
+        && !prd_lease_seen(view, due))
     {
         prd_lease_store32(&l->watch_ms, 0);
 
@@ -552,7 +571,7 @@ prd_lease_keep(prd_view_t *view, prd_due_t *due, uint32_t now_ms)
         ms = prd_min(ms, limit);
     }
 
-    if (prd_lease_load(&l->work) >> 32 || prd_lease_load(&l->refused)) {
+    if (prd_lease_seen(view, due)) {
         idle = prd_elapsed(prd_word_ms(prd_lease_load(&l->pace)), now_ms);
         limit = idle < PRD_LEASE_REPORT_MS ? PRD_LEASE_REPORT_MS - idle : 1;
         ms = prd_min(ms, limit);
@@ -620,7 +639,7 @@ prd_lease_tick(prd_view_t *view, prd_due_t *due, uint32_t now_ms,
     age = prd_elapsed(prd_word_ms(prd_lease_load(&l->pace)), now_ms);
 
     report = prd_word_level(prd_lease_load(&l->debt)) != 0
-             || ((word >> 32 || prd_lease_load(&l->refused))
+             || (prd_lease_seen(view, due)
                  && (leaving || age >= PRD_LEASE_REPORT_MS));
 
     back = 0;

@@ -107,7 +107,8 @@ const prd_str_t  prd_script_table = prd_str(
 
 /*
  * A client's value: version u8, the bucket (24 bytes that are the lease's),
- * since its home looked last: admitted cost u32, refused u32, peak u32; then
+ * since its home looked last: admitted cost u32, of which was denied (401,
+ * 403) u32, peak u32; then
  * version of the envelope u16, envelope u64, profile.  Offsets as Lua counts.
  */
 
@@ -134,7 +135,9 @@ const prd_str_t  prd_script_take = prd_str(PRD_VALUE
 "    local v = #m[i] == 16 and get(pre .. m[i])\n"
 "    if v then\n"
 "        local profile = string.sub(v, SIZE + 1, SIZE + 255)\n"
-"        local admitted, _, peak = struct.unpack('<I4I4I4', v, COUNTS)\n"
+"        local admitted, denied, peak = struct.unpack('<I4I4I4', v, COUNTS)\n"
+"        admitted = math.max(admitted - denied, 0)\n"
+"        peak = admitted > 0 and math.max(peak - denied, 0) or 0\n"
 "        local version = struct.unpack('<I2', v, VERSION)\n"
 "        out[#out + 1] = struct.pack('<c16I4I4I2B', m[i], admitted, peak,\n"
 "                                    version, #profile) .. profile\n"

@@ -39,7 +39,7 @@ use constant { ASK => 1, WANT => 2, LOAD => 4, AGAIN => 8,
                TOP => 4294967295 };
 
 my @numbers = qw(cost want returned debt most free debt_most quantum admitted
-                 refused_cost refused peak backlog backlog_most);
+                 refused_cost denied peak backlog backlog_most);
 
 sub entry {
     my %e = (key => 0, flags => 0, version => 0, (map { $_ => 0 } @numbers),
@@ -55,7 +55,7 @@ sub packed {
         'version', @numbers, 'drain', 'backlog_drain'} } @_;
 }
 
-my @fields = qw(v level time backlog act admitted refused peak version
+my @fields = qw(v level time backlog act admitted denied peak version
                 envelope);
 
 sub value_of {
@@ -139,7 +139,7 @@ sub model {
                                        $e->{debt_most})) if $e->{debt};
 
     my ($offered, $status) = ($e->{admitted} + $e->{refused_cost}, 0);
-    my ($admits, $refuses) = ($e->{admitted}, $e->{refused});
+    my $admits = $e->{admitted};
 
     if ($e->{flags} & ASK) {
         $offered += $e->{cost} if !($e->{flags} & AGAIN);
@@ -151,7 +151,6 @@ sub model {
 
         } else {
             $status = 1;
-            $refuses++ if !($e->{flags} & AGAIN);
         }
     }
 
@@ -172,7 +171,7 @@ sub model {
                         $e->{backlog}, 0);
     $v->{backlog} = min($v->{backlog}, $e->{backlog_most});
     $v->{admitted} += $admits;
-    $v->{refused} += $refuses;
+    $v->{denied} += $e->{denied};
     $v->{peak} = max($v->{peak}, $e->{peak}, ceil($v->{backlog}));
 
     return ($status, $grant);
@@ -183,7 +182,7 @@ srand 7;
 my @wrong;
 my ($asked, $admitted, $granted) = (0, 0, 0);
 
-for my $round (1 .. 300) {
+for my $round (1 .. 400) {
     my @keys = map { sprintf 'prd:1:{z:s001}:%016x', int rand 5 }
                1 .. 1 + rand 4;
     my $nodes = 1 + int rand 4;
@@ -200,7 +199,7 @@ for my $round (1 .. 300) {
               quantum => rand() < 0.5 ? 1000 : 700,
               admitted => int rand 4000,
               refused_cost => int rand 2000,
-              refused => int rand 3,
+              denied => rand() < 0.3 ? int rand 3000 : 0,
               peak => int rand 9000,
               backlog => int rand 6000,
               backlog_most => rand() < 0.5 ? TOP : 12000,
@@ -245,7 +244,7 @@ for my $round (1 .. 300) {
 
         next if !$a;
 
-        for (qw(level admitted refused)) {
+        for (qw(level admitted denied)) {
             push @wrong, "$round: $_ $a->{$_} for $v->{$_}"
                 if abs($a->{$_} - $v->{$_}) > 0.01;
         }
@@ -260,7 +259,7 @@ for my $round (1 .. 300) {
         if rand() < 0.05;
 }
 
-is(scalar @wrong, 0, "300 batches as in Perl: $admitted of $asked admitted, "
+is(scalar @wrong, 0, "400 batches as in Perl: $admitted of $asked admitted, "
    . "$granted grants") or diag(join "\n", @wrong[0 .. min(9, $#wrong)]);
 ok($admitted > 100 && $asked - $admitted > 100 && $granted > 50,
    'all kinds were among them');
@@ -413,8 +412,8 @@ ok($admitted > 100 && $asked - $admitted > 100 && $granted > 50,
 
     my $v = value_of(redis('GET', $key));
 
-    redis('SET', $key, value(%$v, admitted => 0, refused => 0, peak => 0));
-    one([$key], header(), entry(refused => 1, refused_cost => 1000));
+    redis('SET', $key, value(%$v, admitted => 0, denied => 0, peak => 0));
+    one([$key], header(), entry(refused_cost => 1000));
     is($is->(), 1, 'and again then');
 
     $v = value_of(redis('GET', $key));
@@ -561,7 +560,7 @@ ok($admitted > 100 && $asked - $admitted > 100 && $granted > 50,
 
     $r = one([$good], header(),
              entry(flags => ASK, cost => TOP, most => TOP, debt => TOP,
-                   admitted => TOP, refused => TOP, refused_cost => TOP,
+                   admitted => TOP, denied => TOP, refused_cost => TOP,
                    peak => TOP, debt_most => TOP));
     is("$r->{status} $r->{level}", '0 ' . TOP, 'all at their greatest');
     $r = one([$good], header(),

@@ -212,11 +212,11 @@ my ($size, $counts, $version) = (47, 25, 37);
 sub group { return sprintf 'prd:1:{one:s%03d}:', $_[0] }
 
 sub client {
-    my ($key, $admitted, $peak, $v, $profile, $px) = @_;
+    my ($key, $admitted, $peak, $v, $profile, $px, $denied) = @_;
 
     my $value = "\1" . 'L' x ($size - 1);
 
-    substr $value, $counts, 12, pack 'V3', $admitted, 3, $peak;
+    substr $value, $counts, 12, pack 'V3', $admitted, $denied || 0, $peak;
     substr $value, $version, 10, pack 'v Q<', $v, 48 << 40 | 10;
     redis('SET', $key, $value . $profile, 'PX', $px || 70000);
 }
@@ -273,6 +273,22 @@ is(substr($value, 0, $counts), "\1" . 'L' x ($counts - 1),
 is(substr($value, $size), "p\0" . 10, 'so is the profile');
 cmp_ok(redis('PTTL', group(1) . $tags[10]), '<=', 70000,
        'and for how long it lives');
+
+# What was answered 401 or 403 is no habit, nor is a peak that it made.
+
+client(group(1) . $tags[0], 10, 25, 0, '', 70000, 4);
+client(group(1) . $tags[1], 10, 25, 0, '', 70000, 10);
+client(group(1) . $tags[2], 10, 3, 0, '', 70000, 4);
+client(group(1) . $tags[3], 0, 0, 0, '', 70000, 4);
+redis('SADD', group(1) . 'act', @tags[0 .. 3]);
+
+(undef, @c) = take(1);
+my %counted = map { $_->{tag} => "$_->{admitted} $_->{peak}" } @c;
+
+is(join(', ', map { $counted{$_} } @tags[0 .. 3]), '6 21, 0 0, 6 0, 0 0',
+   'what was denied is taken off');
+is(substr(redis('GET', group(1) . $tags[0]), $counts, 12), "\0" x 12,
+   'once');
 
 redis('SADD', group(1) . 'act', 'short', $tags[0], $tags[1], $tags[2],
       $tags[3], 'f' x 16);

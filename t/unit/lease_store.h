@@ -20,7 +20,7 @@ typedef struct {
     double    time_ms;                 /* of the store's clock */
     double    backlog;
     double    admitted;                /* since the home looked */
-    double    refused;
+    double    denied;
     double    peak;
     uint16_t  version;
     uint64_t  envelope;
@@ -32,7 +32,7 @@ static void
 lease_store(lease_value_t *v, uint32_t nodes, const prd_lease_request_t *req,
     double now_ms, prd_lease_reply_t *reply)
 {
-    double    dt, offered, admits, refuses, whole;
+    double    dt, offered, admits, whole;
     uint32_t  level;
 
     memset(reply, 0, sizeof(prd_lease_reply_t));
@@ -57,7 +57,6 @@ lease_store(lease_value_t *v, uint32_t nodes, const prd_lease_request_t *req,
     }
 
     admits = req->admitted;
-    refuses = req->refused;
     offered = admits + req->refused_cost;
 
     if (req->flags & PRD_LEASE_F_ASK) {
@@ -72,7 +71,6 @@ lease_store(lease_value_t *v, uint32_t nodes, const prd_lease_request_t *req,
 
         } else {
             reply->status = PRD_LEASE_REFUSED;
-            refuses += !(req->flags & PRD_LEASE_F_AGAIN);
         }
     }
 
@@ -91,7 +89,7 @@ lease_store(lease_value_t *v, uint32_t nodes, const prd_lease_request_t *req,
     v->backlog = fmin(fmax(v->backlog, 0), req->backlog_most);
 
     v->admitted += admits;
-    v->refused += refuses;
+    v->denied += req->denied;
     v->peak = fmax(v->peak, fmax(req->peak, ceil(v->backlog)));
 
     reply->level = (uint32_t) fmin(whole, UINT32_MAX);
