@@ -124,8 +124,35 @@ ngx_http_predictive_api(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     /* when this configuration was read: what /status calls uptime */
 
     plcf->api = ngx_max((ngx_flag_t) ngx_time(), 1);
+    plcf->api_exact = clcf->exact_match;
 
     return NGX_CONF_OK;
+}
+
+
+/*
+ * In what is inside of the location, which is the location still: an "if", and
+ * limit_except, which takes the request away from its handler.
+ */
+
+void
+ngx_http_predictive_api_merge(ngx_conf_t *cf,
+    ngx_http_predictive_loc_conf_t *prev, ngx_http_predictive_loc_conf_t *conf)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (conf->api || prev->api == 0 || !clcf->noname) {
+        return;
+    }
+
+    conf->api = prev->api;
+    conf->api_exact = prev->api_exact;
+
+    if (clcf->lmt_excpt && clcf->handler == NULL) {
+        clcf->handler = ngx_http_predictive_api_handler;
+    }
 }
 
 

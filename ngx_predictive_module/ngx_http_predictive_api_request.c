@@ -41,17 +41,19 @@ ngx_http_predictive_api_create(ngx_http_request_t *r)
 static void
 ngx_http_predictive_api_path(ngx_http_predictive_api_t *api)
 {
-    u_char                    *p, *last;
-    size_t                     len;
-    ngx_http_request_t        *r;
-    ngx_http_core_loc_conf_t  *clcf;
+    u_char                          *p, *last;
+    size_t                           len;
+    ngx_http_request_t              *r;
+    ngx_http_core_loc_conf_t        *clcf;
+    ngx_http_predictive_loc_conf_t  *plcf;
 
     r = api->request;
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+    plcf = ngx_http_get_module_loc_conf(r, ngx_http_predictive_module);
 
     last = r->uri.data + r->uri.len;
 
-    if (clcf->exact_match) {
+    if (plcf->api_exact) {
 
         for (p = last; p > r->uri.data; /* void */ ) {
             if (*--p == '/') {

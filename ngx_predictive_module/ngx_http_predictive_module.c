@@ -449,6 +449,8 @@ ngx_http_predictive_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_value(conf->dry_run, prev->dry_run, 0);
     ngx_conf_merge_value(conf->problem, prev->problem, 0);
 
+    ngx_http_predictive_api_merge(cf, prev, conf);
+
     return NGX_CONF_OK;
 }
 

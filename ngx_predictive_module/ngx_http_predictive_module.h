@@ -152,7 +152,8 @@ typedef struct {
     ngx_uint_t    headers;
     ngx_flag_t    dry_run;
     ngx_flag_t    problem;
-    ngx_flag_t    api;
+    ngx_flag_t    api;                 /* when it was read, s; 0: none */
+    ngx_flag_t    api_exact;           /* in a location of one URI */
 } ngx_http_predictive_loc_conf_t;
 
 
@@ -448,6 +449,9 @@ size_t ngx_http_predictive_outlook_name(ngx_http_predictive_part_t *part,
 /* _api.c */
 
 char *ngx_http_predictive_api(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+void ngx_http_predictive_api_merge(ngx_conf_t *cf,
+    ngx_http_predictive_loc_conf_t *prev,
+    ngx_http_predictive_loc_conf_t *conf);
 
 
 #endif /* _NGX_HTTP_PREDICTIVE_MODULE_H_INCLUDED_ */

@@ -59,6 +59,19 @@ server {
     location /api/ { predictive_api; }
     location /bare { predictive_api; }
 
+    location /guarded/ {
+        predictive_api;
+        if (\$arg_if) { set \$z 1; }
+        limit_except GET { deny 192.0.2.1; }
+        location /guarded/other { root %%DIR%%; }
+    }
+
+    location = /guard/status {
+        predictive_api;
+        if (\$arg_if) { set \$z 1; }
+        limit_except GET { deny all; }
+    }
+
     location /file/ {
         client_body_in_file_only clean;
         client_max_body_size 0;
@@ -174,6 +187,24 @@ is($c->request(POST => '/api/status', body => 'x' x 3000)->{status}, 405,
 is($c->request(GET => '/api/status', body => 'x' x 3000)->{status}, 200,
    'a GET with a body');
 is($c->request(GET => '/api/')->{status}, 200, 'the connection goes on');
+
+
+# what is inside of the location
+
+is($t->get('/guarded/zones')->{status}, 200, 'limit_except: GET');
+like($t->request(POST => '/guarded/zones/one/explain', body => 'x')->{body},
+     qr/^\{/, 'limit_except: POST');
+is($t->request(DELETE => '/guarded/zones')->{status}, 405,
+   'limit_except: what no resource has');
+is($t->get('/guarded/other')->{status}, 404, 'a location inside is its own');
+is($t->get('/guard/status')->{status}, 200, 'limit_except: one resource');
+is($t->request(POST => '/guard/status', body => 'x')->{status}, 403,
+   'limit_except: denied');
+
+for my $uri (qw(/guarded/status /guard/status)) {
+    cmp_ok($t->json("$uri?if=1")->{uptime_seconds}, '<', 120,
+           "$uri: uptime where an if matched");
+}
 
 
 # status
