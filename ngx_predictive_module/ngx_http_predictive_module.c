@@ -666,6 +666,16 @@ ngx_http_predictive_init_zones(ngx_conf_t *cf,
                           "nginx is restarted, in %s:%ui",
                           &zone->name, zone->file, zone->line);
         }
+
+        if (zone->params.learn != PRD_LEARN_OFF && pmcf->state
+            && (zone->name.len >= PRD_PROFILE_NAME
+                || zone->key.value.len >= PRD_PROFILE_KEY))
+        {
+            ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                          "what predictive zone \"%V\" learns is not saved, "
+                          "its name or its key is too long, in %s:%ui",
+                          &zone->name, zone->file, zone->line);
+        }
     }
 
     return NGX_OK;

@@ -452,6 +452,16 @@ for my $path ('%%DIR%%/state', '%%DIR%%/state/', '""') {
 is($exit, 1, 'twice');
 like($out, qr/"predictive_state" directive is duplicate/, 'is told');
 
+# what a state file has no room for
+
+my $long = 'z' x 256;
+
+($exit, $out) = $t->conf_test("predictive_state %%DIR%%/state/learned;\n"
+    . "predictive_zone \$arg_k zone=$long:1m rate=1r/s;");
+is($exit, 0, 'a long name');
+like($out, qr/\[warn\] what predictive zone "$long" learns is not saved/,
+     '... of a zone that is not saved');
+
 
 # Relative to the prefix; the directory is made
 
