@@ -380,9 +380,19 @@ ngx_http_predictive_outlook_miss(ngx_http_predictive_json_t *json,
     ngx_http_predictive_json_float(json, "forecast", miss->middle);
     ngx_http_predictive_json_float(json, "upper", miss->upper);
     ngx_http_predictive_json_float(json, "quantile", miss->quantile);
-    ngx_http_predictive_json_uint(json, "refused", miss->refused);
-    ngx_http_predictive_json_text(json, "verdict",
-                                  miss->refused ? "REJECTED" : "PASSED");
+
+    if (miss->span_s == PRD_BIN_S) {
+        ngx_http_predictive_json_uint(json, "refused", miss->refused);
+        ngx_http_predictive_json_text(json, "verdict",
+                                      miss->refused ? "REJECTED" : "PASSED");
+
+    } else {
+        /* of longer bins that is not counted */
+
+        ngx_http_predictive_json_null(json, "refused");
+        ngx_http_predictive_json_null(json, "verdict");
+    }
+
     ngx_http_predictive_json_close(json, '}');
 }
 
@@ -518,7 +528,8 @@ ngx_http_predictive_outlook_points(ngx_http_predictive_api_t *api,
 
     if (prd_outlook_client(&api->zone->view.outlook, slot, generation, &c)
         != PRD_OK
-        || prd_outlook_copy_track(&api->zone->view.outlook, &c, track)
+        || prd_outlook_copy_now(&api->zone->view.outlook, &c,
+                                (uint64_t) ngx_time(), track)
            != PRD_OK)
     {
         return;

@@ -107,7 +107,7 @@ typedef struct {
     uint64_t  tag;                     /* 0: of the zone as a whole */
     uint64_t  end_s;                   /* wall: of the bin */
     uint32_t  span_s;                  /* its length */
-    uint32_t  refused;                 /* requests refused in it */
+    uint32_t  refused;                 /* requests refused in it, of 10 s */
     float     actual;                  /* tokens: the peak backlog of a 10 s */
                                        /* bin, the count of longer ones */
     float     middle;                  /* forecast: median, and the quantile */
@@ -388,6 +388,15 @@ prd_rc_t prd_outlook_network(const prd_outlook_view_t *v,
  */
 prd_rc_t prd_outlook_copy_track(const prd_outlook_view_t *v,
     const prd_tracked_t *c, prd_track_t *track);
+
+/*
+ * The same for show: bins that have passed since its last request were empty.
+ * Where they are more than PRD_TRACK_GAP, nothing is forecast of bins of that
+ * length (PRD_DECLINED): tables learn of long pauses when they end, and only
+ * then is it asked how much comes after one.
+ */
+prd_rc_t prd_outlook_copy_now(const prd_outlook_view_t *v,
+    const prd_tracked_t *c, uint64_t now_s, prd_track_t *track);
 
 /* The group of a slot's client, or PRD_GROUP_NONE; cheap. */
 unsigned prd_outlook_group(const prd_outlook_view_t *v, uint32_t slot,

@@ -180,6 +180,45 @@ prd_outlook_copy_track(const prd_outlook_view_t *v, const prd_tracked_t *c,
 }
 
 
+prd_rc_t
+prd_outlook_copy_now(const prd_outlook_view_t *v, const prd_tracked_t *c,
+    uint64_t now_s, prd_track_t *track)
+{
+    uint32_t              bin;
+    unsigned              k;
+    prd_rc_t              rc;
+    prd_track_bins_t     *b;
+    prd_outlook_track_t   t;
+
+    rc = prd_outlook_copy_as_is(v, c, &t);
+
+    if (rc != PRD_OK) {
+        return rc;
+    }
+
+    memcpy(track, &t.track, sizeof(prd_track_t));
+
+    for (k = 0; k < PRD_TRACK_CLASSES; k++) {
+        bin = (uint32_t) (now_s / prd_outlook_span_s[k]);
+        b = &track->bins[k];
+
+        if (t.bin[k] || b->age == 0 || b->bin + 1 >= bin) {
+            continue;
+        }
+
+        if (bin - b->bin - 1 > PRD_TRACK_GAP) {
+            b->age = 0;
+            continue;
+        }
+
+        (void) prd_track_close(track, &v->outlook->tracks, k, bin - 1, 0, 0,
+                               NULL, 0);
+    }
+
+    return PRD_OK;
+}
+
+
 unsigned
 prd_outlook_extra(const prd_outlook_view_t *v, const prd_tracked_t *c,
     uint32_t bin, prd_track_extra_t *extra)
