@@ -49,7 +49,7 @@ static void prd_group_result(prd_groups_t *g, prd_group_work_t *w,
     uint64_t now_s, int settling, double factor);
 static void prd_group_claims(prd_groups_t *g, prd_group_work_t *w,
     const uint8_t *claimed, int settling);
-static void prd_group_create(prd_groups_t *g, const prd_group_work_t *w,
+static void prd_group_create(prd_groups_t *g, prd_group_work_t *w,
     unsigned cluster);
 static void prd_group_rename(prd_groups_t *g, unsigned i,
     prd_group_kind_e kind);
@@ -67,6 +67,8 @@ prd_group_begin(prd_group_work_t *w)
     memset(w->voters, 0, sizeof(w->voters));
     memset(w->members, 0, sizeof(w->members));
     memset(w->outliers, 0, sizeof(w->outliers));
+
+    w->born = 0;
 
     if (w->phase <= PRD_GROUP_SAMPLED) {
         w->phase = PRD_GROUP_SAMPLING;
@@ -267,8 +269,12 @@ prd_group_end(prd_groups_t *g, prd_group_work_t *w, uint64_t now_s,
             continue;
         }
 
-        group->members = w->members[i];
-        group->outliers = w->outliers[i];
+        /* one that is new has seen a part of the pass */
+
+        if (!(w->born & 1u << i)) {
+            group->members = w->members[i];
+            group->outliers = w->outliers[i];
+        }
 
         if (w->voters[i] == 0) {
             continue;
@@ -307,6 +313,7 @@ prd_group_end(prd_groups_t *g, prd_group_work_t *w, uint64_t now_s,
     /* the accumulated is spent; a pass ended twice moves nothing */
 
     memset(w->voters, 0, sizeof(w->voters));
+    w->born = 0;
 
     if (w->phase == PRD_GROUP_SAMPLING) {
         w->phase = PRD_GROUP_SAMPLED;
@@ -635,7 +642,7 @@ prd_group_claims(prd_groups_t *g, prd_group_work_t *w, const uint8_t *claimed,
 
 
 static void
-prd_group_create(prd_groups_t *g, const prd_group_work_t *w, unsigned cluster)
+prd_group_create(prd_groups_t *g, prd_group_work_t *w, unsigned cluster)
 {
     unsigned      i, j, d, n;
     prd_group_t  *group;
@@ -675,6 +682,12 @@ prd_group_create(prd_groups_t *g, const prd_group_work_t *w, unsigned cluster)
     }
 
     group->votes = (float) n;
+
+    /* until a pass has counted them */
+
+    group->members = (uint32_t) ((double) n * w->seen / w->n + 0.5);
+    w->born |= 1u << i;
+
     prd_group_rename(g, i, prd_group_kind(group->center));
     group->id = ++g->next_id;
     g->generation++;

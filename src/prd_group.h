@@ -95,7 +95,7 @@ typedef struct {
     float     spread[PRD_HABIT_FEATURES];     /* mean absolute deviation */
     float     votes;                   /* that the centroid stands for */
     float     radius;                  /* scaled; farther out is an outlier */
-    uint32_t  members;                 /* in the last pass */
+    uint32_t  members;                 /* in the last pass; new: about */
     uint32_t  outliers;                /* among them */
 } prd_group_t;
 
@@ -131,6 +131,7 @@ typedef struct {
     uint32_t  at;
     uint32_t  n;                       /* sampled, of one whole pass */
     uint32_t  seen;                    /* its voters */
+    uint32_t  born;                    /* bits: groups of this pass's time */
 
     float     x[PRD_GROUP_SAMPLE][PRD_HABIT_FEATURES];
     float     core[PRD_GROUP_SAMPLE];

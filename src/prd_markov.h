@@ -97,7 +97,7 @@ void prd_markov_cost(prd_markov_t *m, unsigned class_, float cost);
 
 /*
  * Fades counts and exchanges states for classes that are asked for more; to
- * be called every minute or more rarely.  A clock that steps back fades
+ * be called every ten seconds or more rarely.  A clock that steps back fades
  * nothing.
  */
 void prd_markov_fade(prd_markov_t *m, uint64_t now_s);

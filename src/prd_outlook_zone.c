@@ -99,12 +99,14 @@ prd_outlook_span(prd_outlook_view_t *v, unsigned i, int64_t bin, double y)
 static void
 prd_outlook_groups(prd_outlook_t *o, int64_t bin, int32_t offset_s)
 {
-    float     *typical;
+    float     *typical, gain;
     int64_t    s;
-    unsigned   i, hour;
+    unsigned   i, hour, n, per;
 
     s = bin * prd_outlook_span_s[1] + offset_s;
-    hour = (unsigned) ((s % 86400 + 86400) % 86400 / 3600);
+    s = (s % 86400 + 86400) % 86400;
+    hour = (unsigned) (s / 3600);
+    per = 3600 / prd_outlook_span_s[1];
 
     for (i = 0; i < PRD_GROUPS; i++) {
 
@@ -112,9 +114,16 @@ prd_outlook_groups(prd_outlook_t *o, int64_t bin, int32_t offset_s)
             continue;
         }
 
+        /* a mean at first: how many such bins there were, about */
+
+        n = o->group[i].bins / (24 * per) * per
+            + (unsigned) (s % 3600) / prd_outlook_span_s[1];
+        n = prd_min(n, o->group[i].bins);
+        gain = prd_max(1 / (float) (n + 1), PRD_OUTLOOK_HOUR_GAIN);
+
         typical = &o->typical[i][hour];
-        *typical += PRD_OUTLOOK_HOUR_GAIN
-                    * (o->group_sum[i] / prd_outlook_span_s[1] - *typical);
+        *typical += gain * (o->group_sum[i] / prd_outlook_span_s[1]
+                            - *typical);
 
         (void) prd_aggregate_add(&o->group[i], bin, o->group_sum[i]);
         prd_curve_publish(&o->group[i], o->group_curve[i],

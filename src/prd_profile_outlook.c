@@ -176,6 +176,14 @@ prd_profile_read_outlook(prd_profile_t *f, prd_view_t *view,
         if (o && o->groups.group[i].id == id) {
             o->chain_id[i] = id;
             (void) prd_markov_unpack(&o->chain[i], buf, len);
+
+            /* a log that counted from 0 is no older than its end */
+
+            if (o->chain[i].faded_s) {
+                o->chain[i].faded_s = (uint64_t) prd_max(
+                    (int64_t) prd_min(o->chain[i].faded_s, INT64_MAX / 2)
+                    + shift_s, 1);
+            }
         }
 
         rc = prd_profile_read(f, buf, 96);

@@ -524,9 +524,13 @@ portions(void)
     }
 
     is_int(g->next_id, 2, "two kinds, two groups");
+    is_int(g->group[0].members * 1000 + g->group[1].members, 200200,
+           "members, before a pass has counted them");
 
     half(200, 400);
     prd_group_end(g, w, POP_S + HOUR, 0);
+    is_int(g->group[0].members * 1000 + g->group[1].members, 200200,
+           "half a pass does not count them");
     is_int(prd_group_step(g, w, POP_S + HOUR, 0), PRD_DECLINED,
            "what is left of a pass is no sample");
 
@@ -537,6 +541,8 @@ portions(void)
            "the next one is");
     is_int(steps(g, w, POP_S + HOUR) > 1 ? g->next_id : 0, 2,
            "and it has the same two");
+    is_int(g->group[0].members * 1000 + g->group[1].members, 200200,
+           "as large");
 }
 
 
