@@ -801,7 +801,7 @@ prd_gru_copy(prd_gru_t *copy, const prd_gru_t *g)
     }
 
     copy->offset_s = __atomic_load_n(&g->offset_s, __ATOMIC_RELAXED);
-    copy->whole = g->whole;
+    copy->whole = __atomic_load_n(&g->whole, __ATOMIC_RELAXED);
 }
 
 
@@ -815,9 +815,10 @@ prd_gru_tell(prd_gru_told_t *told, const prd_gru_t *g)
 
 
 void
-prd_gru_offset(prd_gru_t *g, int32_t offset_s)
+prd_gru_of(prd_gru_t *g, int32_t offset_s, uint32_t whole)
 {
     gru_relaxed(g->offset_s, offset_s);
+    gru_relaxed(g->whole, whole);
 }
 
 

@@ -205,8 +205,8 @@ prd_rc_t prd_gru_forecast(const prd_gru_t *g, const prd_gru_client_t *c,
 void prd_gru_copy(prd_gru_t *copy, const prd_gru_t *g);
 void prd_gru_tell(prd_gru_told_t *told, const prd_gru_t *g);
 
-/* The caller's offset_s, with others reading. */
-void prd_gru_offset(prd_gru_t *g, int32_t offset_s);
+/* The caller's offset_s and whole, with others reading. */
+void prd_gru_of(prd_gru_t *g, int32_t offset_s, uint32_t whole);
 
 /*
  * Trains on `budget` windows at most, once a round, and says on how many: 0

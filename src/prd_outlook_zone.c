@@ -257,8 +257,7 @@ prd_outlook_switch(prd_outlook_t *o, prd_outlook_work_t *w)
         }
     }
 
-    prd_gru_offset(&o->network, w->offset_s);
-    o->network.whole = !w->priced;
+    prd_gru_of(&o->network, w->offset_s, !w->priced);
     __atomic_store_n(&o->networked, 1, __ATOMIC_RELEASE);
 }
 
