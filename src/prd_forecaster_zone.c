@@ -194,8 +194,9 @@ prd_forecaster_outlook(prd_forecaster_t *f, prd_view_t *view,
     prd_outlook_close_tracks(&view->outlook, &f->outlook, end_s,
                              (uint32_t) t->horizon_s,
                              prd_forecaster_track_vote, &ballot);
-    prd_outlook_look_ahead(&view->outlook, end_s, prd_forecaster_track_vote,
-                           prd_forecaster_ahead, &ballot);
+    prd_outlook_look_ahead(&view->outlook, end_s, (uint32_t) t->horizon_s,
+                           prd_forecaster_track_vote, prd_forecaster_ahead,
+                           &ballot);
 
     classes = &view->outlook.outlook->classes;
     prd_class_turn(classes, end_s, zone->classes);

@@ -41,7 +41,7 @@
 #define PRD_OUTLOOK_BLOCKS   2
 #define PRD_OUTLOOK_TRACKS   24        /* slots for a track */
 #define PRD_OUTLOOK_ACTIVE   12
-#define PRD_OUTLOOK_AHEAD    360       /* bins: a pass over all tracks */
+#define PRD_OUTLOOK_AHEAD    180       /* bins: a pass over all tracks */
 #define PRD_OUTLOOK_LATE     { 3, 6, 36 }  /* 10 s bins after a longer one */
                                        /* in which tracks are closed */
 #define PRD_OUTLOOK_FIRST_S  604800    /* of pooled tables: not yet slow */
@@ -96,7 +96,8 @@ typedef struct {
     uint32_t          late_bin[PRD_TRACK_CLASSES]; /* after one that is */
     float             late[PRD_TRACK_CLASSES]; /* over, 0: none; tokens */
     float             ahead;           /* prd_tracked_t.ahead from then on */
-    uint32_t          spare;
+    float             before;          /* and until then; below 0, or -0: */
+                                       /* less what waits for an idle client */
     prd_track_t       track;
 } prd_outlook_track_t;
 
@@ -320,10 +321,10 @@ void prd_outlook_close_tracks(prd_outlook_view_t *v, prd_outlook_work_t *w,
     uint64_t end_s, uint32_t horizon_s, prd_outlook_vote_pt vote, void *data);
 
 /*
- * Portion of a pass over all tracks, an hour for all of them: hours that ended
- * without requests are closed, and publish() is told of each client of whom
- * something is expected in this hour or the next one: the greater of both,
- * since the next turn is an hour from now.  (Shorter bins that are empty wait
+ * Portion of a pass over all tracks, half an hour at most for all of them:
+ * hours that ended without requests are closed, and publish() is told of each
+ * client of whom something is expected in this hour or, where that begins
+ * before the next turn, in the next one: the greater of both.  (Shorter bins that are empty wait
  * for the client's next request: closing them for thousands of idle clients
  * every few minutes cost more than all the rest.)
  */
@@ -331,7 +332,8 @@ typedef void (*prd_outlook_ahead_pt)(void *data, uint32_t slot,
     uint16_t generation, float ahead);
 
 void prd_outlook_look_ahead(prd_outlook_view_t *v, uint64_t end_s,
-    prd_outlook_vote_pt vote, prd_outlook_ahead_pt publish, void *data);
+    uint32_t horizon_s, prd_outlook_vote_pt vote, prd_outlook_ahead_pt publish,
+    void *data);
 
 /*
  * Before the end of a 10 s bin: what responses were counted in it, words of

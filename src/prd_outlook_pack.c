@@ -127,6 +127,7 @@ prd_outlook_give_track(prd_outlook_view_t *v, const prd_outlook_track_t *t,
     }
 
     made.ahead = prd_outlook_expect(v, mine, &made.track, horizon_s);
+    made.before = made.ahead;
 
     prd_outlook_begin(c);
 

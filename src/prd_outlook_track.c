@@ -11,6 +11,7 @@
 #define PRD_OUTLOOK_FETCH     4        /* tracks ahead */
 #define PRD_OUTLOOK_HOURS     2        /* the class of bins of an hour */
 #define PRD_OUTLOOK_HOUR_S    3600
+#define PRD_OUTLOOK_BIN_S     10
 
 
 static const uint32_t  prd_outlook_late[PRD_TRACK_CLASSES] = PRD_OUTLOOK_LATE;
@@ -232,6 +233,27 @@ prd_outlook_expect(prd_outlook_view_t *v, const prd_outlook_track_t *t,
 }
 
 
+/*
+ * Ends a bin that the horizon is forecast by.  Until all are closed everybody
+ * keeps what was in force before: after a pause that is `had`.
+ */
+
+static void
+prd_outlook_renew(prd_outlook_view_t *v, const prd_tracked_t *c,
+    prd_outlook_track_t *t, prd_track_t *track, unsigned k,
+    uint32_t horizon_s, float had, int vote)
+{
+    float  before;
+
+    before = track->bins[k].bin + 1 < t->bin[k] ? had : t->ahead;
+
+    prd_outlook_end_bin(v, c, t, track, k, vote);
+
+    prd_outlook_float(&t->before, before);
+    prd_outlook_float(&t->ahead, prd_outlook_expect(v, t, track, horizon_s));
+}
+
+
 /* Is the time over in which bin `last` is closed in portions? */
 
 static int
@@ -268,13 +290,13 @@ prd_outlook_track(prd_outlook_view_t *v, prd_tracked_t *made,
                 ended = 1;
             }
 
-            prd_outlook_end_bin(v, made, t, &track, k, bin->vote);
-
             /* other bins do not move what is forecast for this horizon */
 
             if (k == class_) {
-                prd_outlook_float(&t->ahead,
-                    prd_outlook_expect(v, t, &track, bin->horizon_s));
+                prd_outlook_renew(v, made, t, &track, k, bin->horizon_s,
+                                  made->ahead, bin->vote);
+            } else {
+                prd_outlook_end_bin(v, made, t, &track, k, bin->vote);
             }
         }
 
@@ -292,8 +314,25 @@ prd_outlook_track(prd_outlook_view_t *v, prd_tracked_t *made,
         prd_words_write(&t->track, &track, sizeof(prd_track_t));
     }
 
-    if (prd_outlook_due(class_, t->track.bins[class_].bin, bin->start_s)) {
+    b = t->track.bins[class_].bin;
+
+    if (b + 1 < t->bin[class_]) {
+
+        /*
+         * Who is back after a pause has what has waited for it, and what was
+         * forecast at the end of its last visit, if more: the latter alone
+         * would take from a job what it came for, the former alone tells
+         * little of a visit.
+         */
+
+        made->ahead = signbit(t->before) ? fmaxf(t->ahead, -t->before)
+                                         : t->ahead;
+
+    } else if (prd_outlook_due(class_, b, bin->start_s)) {
         made->ahead = t->ahead;
+
+    } else {
+        made->ahead = fabsf(t->before);
     }
 }
 
@@ -325,11 +364,11 @@ prd_outlook_close_track(prd_outlook_view_t *v, prd_outlook_track_t *t,
     memcpy(&track, &t->track, sizeof(prd_track_t));
     prd_outlook_begin(c);
 
-    prd_outlook_end_bin(v, c, t, &track, k, vote(data, c->slot));
-
     if (k == prd_outlook_class(horizon_s)) {
-        prd_outlook_float(&t->ahead,
-                          prd_outlook_expect(v, t, &track, horizon_s));
+        prd_outlook_renew(v, c, t, &track, k, horizon_s, c->ahead,
+                          vote(data, c->slot));
+    } else {
+        prd_outlook_end_bin(v, c, t, &track, k, vote(data, c->slot));
     }
 
     prd_words_write(&t->track, &track, sizeof(prd_track_t));
@@ -381,9 +420,10 @@ prd_outlook_close_tracks(prd_outlook_view_t *v, prd_outlook_work_t *w,
 
 void
 prd_outlook_look_ahead(prd_outlook_view_t *v, uint64_t end_s,
-    prd_outlook_vote_pt vote, prd_outlook_ahead_pt publish, void *data)
+    uint32_t horizon_s, prd_outlook_vote_pt vote, prd_outlook_ahead_pt publish,
+    void *data)
 {
-    int                   may;
+    int                   may, next_hour;
     float                 ahead;
     uint32_t              n, b, at, last;
     prd_track_t           track, next;
@@ -394,7 +434,15 @@ prd_outlook_look_ahead(prd_outlook_view_t *v, uint64_t end_s,
     o = v->outlook;
     b = (uint32_t) (end_s / PRD_OUTLOOK_HOUR_S);
 
-    for (n = o->tracks_used / PRD_OUTLOOK_AHEAD + 1; n; n--) {
+    n = o->tracks_used / PRD_OUTLOOK_AHEAD + 1;
+
+    /* what waits now is for the time until the next turn */
+
+    next_hour = end_s % PRD_OUTLOOK_HOUR_S
+                + (o->tracks_used / n + 2) * PRD_OUTLOOK_BIN_S
+                >= PRD_OUTLOOK_HOUR_S;
+
+    for ( /* void */ ; n; n--) {
 
         if (o->tracks_at >= o->tracks_used) {
             o->tracks_at = 0;
@@ -441,23 +489,22 @@ prd_outlook_look_ahead(prd_outlook_view_t *v, uint64_t end_s,
 
         ahead = prd_outlook_expect(v, t, &track, PRD_OUTLOOK_HOUR_S);
 
-        /*
-         * The next turn may be late in the hour after this one, so what is
-         * expected of that one, should this one stay empty, has to wait now.
-         */
-
-        memcpy(&next, &track, sizeof(prd_track_t));
-        (void) prd_track_close(&next, &o->tracks, PRD_OUTLOOK_HOURS, b, 0, 0,
-                               NULL, 0);
-        ahead = fmaxf(ahead, prd_outlook_expect(v, t, &next,
-                                                PRD_OUTLOOK_HOUR_S));
+        if (next_hour) {
+            memcpy(&next, &track, sizeof(prd_track_t));
+            (void) prd_track_close(&next, &o->tracks, PRD_OUTLOOK_HOURS, b, 0,
+                                   0, NULL, 0);
+            ahead = fmaxf(ahead, prd_outlook_expect(v, t, &next,
+                                                    PRD_OUTLOOK_HOUR_S));
+        }
 
         prd_words_write(&t->track, &track, sizeof(prd_track_t));
         prd_outlook_float(&c->ahead, ahead);
+        prd_outlook_float(&t->before, -ahead);
 
-        /* also when it is back: shorter bins know only of its last visit */
+        if (prd_outlook_class(horizon_s) == PRD_OUTLOOK_HOURS) {
+            prd_outlook_float(&t->ahead, ahead);
+        }
 
-        prd_outlook_float(&t->ahead, ahead);
         prd_outlook_end(c);
 
         if (ahead > 0) {

@@ -1396,8 +1396,8 @@ live(prd_view_t *view, uint64_t from_s, uint64_t until_s)
 
     for (s = from_s / 10 * 10; s < until_s; s += 10) {
         ten_seconds(view, s);
-        prd_outlook_look_ahead(&view->outlook, s + 10, everybody, nothing,
-                               NULL);
+        prd_outlook_look_ahead(&view->outlook, s + 10, 300, everybody,
+                               nothing, NULL);
     }
 }
 

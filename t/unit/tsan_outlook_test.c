@@ -253,7 +253,7 @@ main(void)
         atomic_store(&tags[lab_below(CLIENTS)], 0);
 
         prd_outlook_close(&v, &w, 1, now + 10, 1, vote, NULL);
-        prd_outlook_look_ahead(&v, now + 10, vote, publish, NULL);
+        prd_outlook_look_ahead(&v, now + 10, 300, vote, publish, NULL);
         prd_class_turn(&demand, now + 10, zone.zone->classes);
         prd_class_add(&demand, prd_zone_class(&zone, first), 1 + b % 7);
         sched_yield();
