@@ -342,15 +342,13 @@ prd_unlearn(prd_view_t *view, const prd_ask_t *ask,
 
     if (prd_step_holds(view, answer->slot, ask->tag)) {
         e = &view->table.entries[answer->slot];
-        atomic_fetch_add_explicit(&e->denied, answer->cost,
-                                  memory_order_relaxed);
+        prd_step_deny(e, answer->cost);
     }
 
     if (answer->parent_slot != PRD_NO_SLOT
         && prd_step_holds(view, answer->parent_slot, ask->parent))
     {
         e = &view->table.entries[answer->parent_slot];
-        atomic_fetch_add_explicit(&e->denied, answer->cost,
-                                  memory_order_relaxed);
+        prd_step_deny(e, answer->cost);
     }
 }

@@ -364,14 +364,22 @@ prd_forecaster_client(prd_forecaster_t *f, prd_view_t *view,
     peak = (double) (uint32_t) one->demand / unit;
     limited = (double) (uint32_t) one->counts / unit;
 
-    if (atomic_load_explicit(&e->denied, memory_order_relaxed)) {
+    /* where nodes share, the store takes it off what it has counted */
+
+    if (view->leases == NULL
+        && atomic_load_explicit(&e->denied, memory_order_relaxed))
+    {
         denied = (double) atomic_exchange_explicit(&e->denied, 0,
                                             memory_order_relaxed) / unit;
         count = prd_max(count - denied, 0.0);
 
-        /* nor does what was refused of a client whom nothing was allowed */
+        /*
+         * Nor does what was refused of a client whom nothing was allowed.
+         * The peak has those in it that were not answered yet; without them it
+         * is no more than what was allowed came to.
+         */
 
-        peak = count > 0 ? prd_max(peak - denied, 0.0) : 0;
+        peak = count > 0 ? prd_max(peak - denied, prd_min(peak, count)) : 0;
     }
 
     if (prd_env_generation(one->env) != l->generation || l->sigma == 0) {

@@ -55,6 +55,7 @@ static void prd_group_rename(prd_groups_t *g, unsigned i,
     prd_group_kind_e kind);
 static float prd_group_reach(const prd_group_work_t *w, unsigned cluster,
     const float *scaled);
+static void prd_group_forget(prd_group_work_t *w, unsigned i);
 static void prd_group_scaled(const prd_groups_t *g, const float *x,
     float *scaled);
 
@@ -449,6 +450,17 @@ prd_group_scale(prd_groups_t *g, prd_group_work_t *w, double factor)
 }
 
 
+/* What the pass under way has summed up was off another centroid. */
+
+static void
+prd_group_forget(prd_group_work_t *w, unsigned i)
+{
+    memset(w->sum[i], 0, sizeof(w->sum[i]));
+    memset(w->away[i], 0, sizeof(w->away[i]));
+    w->voters[i] = 0;
+}
+
+
 /*
  * Which cluster is which group's: by the points that the group has in it,
  * greedily, most first.
@@ -540,6 +552,7 @@ prd_group_result(prd_groups_t *g, prd_group_work_t *w, uint64_t now_s,
                                             : PRD_GROUP_MISSED))
             {
                 memset(group, 0, sizeof(prd_group_t));
+                prd_group_forget(w, i);
                 g->generation++;
             }
 
@@ -551,6 +564,7 @@ prd_group_result(prd_groups_t *g, prd_group_work_t *w, uint64_t now_s,
 
         if (settling) {
             prd_group_unscaled(g, w->middle[c], group->center);
+            prd_group_forget(w, i);
         }
 
         prd_group_scaled(g, group->center, x);
@@ -687,6 +701,7 @@ prd_group_create(prd_groups_t *g, prd_group_work_t *w, unsigned cluster)
 
     group->members = (uint32_t) ((double) n * w->seen / w->n + 0.5);
     w->born |= 1u << i;
+    prd_group_forget(w, i);
 
     prd_group_rename(g, i, prd_group_kind(group->center));
     group->id = ++g->next_id;

@@ -921,9 +921,11 @@ prd_lease_deny_key(prd_view_t *view, const prd_ask_t *ask,
         return;
     }
 
-    atomic_fetch_add_explicit(&view->table.entries[slot].denied, answer->cost,
-                              memory_order_relaxed);
+    prd_step_deny(&view->table.entries[slot], answer->cost);
 
+    /* as in prd_lease_owe() */
+
+    atomic_thread_fence(memory_order_seq_cst);
     prd_lease_mark(prd_lease_open(view, slot), answer, key, ask->now_ms, 0);
 }
 

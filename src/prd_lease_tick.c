@@ -420,6 +420,13 @@ prd_lease_restore(prd_view_t *view, const prd_lease_request_t *req,
 
     prd_lease_owe(l, req->debt, 0, view->table.unit, now_ms);
 
+    /* nor is what was denied: twice it teaches less, not more */
+
+    if (req->denied) {
+        atomic_fetch_add_explicit(&view->table.entries[req->slot].denied,
+                                  req->denied, memory_order_relaxed);
+    }
+
     if (sent) {
         return;
     }
@@ -435,11 +442,6 @@ prd_lease_restore(prd_view_t *view, const prd_lease_request_t *req,
 
     if (req->refused_cost) {
         prd_lease_note_refused(l, req->refused_cost, 1);
-    }
-
-    if (req->denied) {
-        atomic_fetch_add_explicit(&view->table.entries[req->slot].denied,
-                                  req->denied, memory_order_relaxed);
     }
 }
 

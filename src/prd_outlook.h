@@ -324,9 +324,9 @@ void prd_outlook_close_tracks(prd_outlook_view_t *v, prd_outlook_work_t *w,
  * Portion of a pass over all tracks, half an hour at most for all of them:
  * hours that ended without requests are closed, and publish() is told of each
  * client of whom something is expected in this hour or, where that begins
- * before the next turn, in the next one: the greater of both.  (Shorter bins that are empty wait
- * for the client's next request: closing them for thousands of idle clients
- * every few minutes cost more than all the rest.)
+ * before the next turn, in the next one: the greater of both.  (Shorter bins
+ * that are empty wait for the client's next request: closing them for
+ * thousands of idle clients every few minutes cost more than all the rest.)
  */
 typedef void (*prd_outlook_ahead_pt)(void *data, uint32_t slot,
     uint16_t generation, float ahead);

@@ -473,7 +473,8 @@ prd_outlook_look_ahead(prd_outlook_view_t *v, uint64_t end_s,
             continue;
         }
 
-        may = vote(data, c->slot);
+        may = (t->bin[PRD_OUTLOOK_HOURS] || last + 1 < b)
+              && vote(data, c->slot);
 
         memcpy(&track, &t->track, sizeof(prd_track_t));
         prd_outlook_begin(c);

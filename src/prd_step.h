@@ -42,6 +42,19 @@ prd_step_holds(const prd_view_t *view, uint32_t slot, uint64_t tag)
 }
 
 
+/*
+ * A request was answered 401 or 403: what it cost is nobody's demand, neither
+ * in this bin's count nor in the backlog with which the next one begins.
+ */
+
+static inline void
+prd_step_deny(prd_entry_t *e, uint32_t cost)
+{
+    atomic_fetch_add_explicit(&e->denied, cost, memory_order_relaxed);
+    (void) prd_bucket_adjust(&e->virtual_, -(int64_t) cost, UINT32_MAX);
+}
+
+
 /* Of an envelope with such a backlog; the most that its backlog can be. */
 uint32_t prd_step_trust(const prd_view_t *view, const prd_policy_t *policy,
     uint64_t env, uint32_t backlog);

@@ -167,8 +167,8 @@ sub model {
         $v->{level} += $grant;
     }
 
-    $v->{backlog} = max($v->{backlog} - $e->{backlog_drain} * $dt + $offered,
-                        $e->{backlog}, 0);
+    $v->{backlog} = max($v->{backlog} - $e->{backlog_drain} * $dt + $offered
+                        - $e->{denied}, $e->{backlog}, 0);
     $v->{backlog} = min($v->{backlog}, $e->{backlog_most});
     $v->{admitted} += $admits;
     $v->{denied} += $e->{denied};

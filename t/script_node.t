@@ -285,10 +285,12 @@ redis('SADD', group(1) . 'act', @tags[0 .. 3]);
 (undef, @c) = take(1);
 my %counted = map { $_->{tag} => "$_->{admitted} $_->{peak}" } @c;
 
-is(join(', ', map { $counted{$_} } @tags[0 .. 3]), '6 21, 0 0, 6 0, 0 0',
+is(join(', ', map { $counted{$_} } @tags[0 .. 3]), '6 21, 0 0, 6 3, 0 0',
    'what was denied is taken off');
 is(substr(redis('GET', group(1) . $tags[0]), $counts, 12), "\0" x 12,
    'once');
+is(substr(redis('GET', group(1) . $tags[3]), $counts, 12), pack('V3', 0, 4, 0),
+   'what was counted before is taken off what comes');
 
 redis('SADD', group(1) . 'act', 'short', $tags[0], $tags[1], $tags[2],
       $tags[3], 'f' x 16);

@@ -18,7 +18,8 @@
 #define RPL_MS_BASE      (1u << 20)      /* the engine's clock begins here */
 #define RPL_LATE_S       60
 #define RPL_TICK_LINES   (1 << 16)
-#define RPL_GAP_BINS       17280
+#define RPL_GAP_BINS     17280           /* of one gap, two days; and of */
+#define RPL_GAPS         1000000         /* all gaps of a log, 13 s */
 #define RPL_AHEAD        16              /* requests */
 #define RPL_QUOTED       80              /* bytes of a broken line */
 #define RPL_WAITS        8u
@@ -66,6 +67,7 @@ struct rpl_replay_s {
 
     int64_t            base_us;          /* where now_ms begins */
     int64_t            second;           /* of the last round */
+    uint32_t           gap_bins;         /* closed without a request */
     int64_t            now_us;
 
     rpl_order_t       *order;
@@ -343,13 +345,14 @@ rpl_replay_clock(rpl_replay_t *r, int64_t second)
 
     /* bins without a request are bins of nothing, as in nginx */
 
-    for (i = 0; i < RPL_GAP_BINS; i++) {
+    for (i = 0; i < RPL_GAP_BINS && r->gap_bins < RPL_GAPS; i++) {
         next = (r->second / PRD_BIN_S + 1) * PRD_BIN_S;
 
         if (next >= second) {
             break;
         }
 
+        r->gap_bins++;
         rpl_replay_round(r, next);
     }
 

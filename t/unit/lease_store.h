@@ -84,8 +84,8 @@ lease_store(lease_value_t *v, uint32_t nodes, const prd_lease_request_t *req,
         whole += reply->grant;
     }
 
-    v->backlog = fmax(v->backlog - req->backlog_drain * dt + offered,
-                      req->backlog);
+    v->backlog = fmax(v->backlog - req->backlog_drain * dt + offered
+                      - req->denied, req->backlog);
     v->backlog = fmin(fmax(v->backlog, 0), req->backlog_most);
 
     v->admitted += admits;

@@ -543,6 +543,57 @@ votes(void)
 }
 
 
+/*
+ * A request a minute, and each time 30 that are answered 401 before it: their
+ * backlog is not the next bin's, and so it is none of the habit.
+ */
+
+static float
+guessed(unsigned guesses)
+{
+    unsigned      i, k;
+    float         depth;
+    prd_ask_t     ask;
+    prd_answer_t  a;
+
+    begin("rate=1r/s burst=50 warmup=1h", 100);
+    after(1);
+
+    for (i = 0; i < 12 * 3600; i++) {
+
+        for (k = i % 60 == 59 ? guesses : i % 60 == 0; k; k--) {
+            ask = lab_ask(&rig.policy, prd_tag(7), rig.now_ms);
+            prd_decide(&rig.v, &rig.policy, &ask, &a);
+            prd_note(&rig.v, &ask, &a, 0, (uint64_t) (rig.now_s * 1000));
+
+            if (i % 60 == 59) {
+                prd_unlearn(&rig.v, &ask, &a);
+            }
+        }
+
+        after(1);
+    }
+
+    depth = learned(7)->depth;
+    end();
+
+    return depth;
+}
+
+
+static void
+guesses(void)
+{
+    float  with, without;
+
+    without = guessed(0);
+    with = guessed(30);
+
+    ok(with < 1.1f * without, "guesses between requests: depth %.2f, without "
+       "%.2f", (double) with, (double) without);
+}
+
+
 static int  fence_at;
 
 
@@ -1472,6 +1523,7 @@ main(void)
     hours();
     phases();
     votes();
+    guesses();
     fenced();
     surge();
     surge_back();
