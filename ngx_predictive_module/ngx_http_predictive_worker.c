@@ -151,6 +151,33 @@ ngx_http_predictive_exit_process(ngx_cycle_t *cycle)
 }
 
 
+/*
+ * 270 kB a zone, of which a worker that does not forecast touches nothing:
+ * fresh pages of the system, where ngx_pcalloc() would write to them.
+ */
+
+static prd_forecaster_t *
+ngx_http_predictive_forecaster(ngx_cycle_t *cycle)
+{
+    ngx_pool_cleanup_t  *cln;
+
+    cln = ngx_pool_cleanup_add(cycle->pool, 0);
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    cln->data = calloc(1, sizeof(prd_forecaster_t));
+    if (cln->data == NULL) {
+        return NULL;
+    }
+
+    cln->handler = free;
+
+    return cln->data;
+}
+
+
+
 static ngx_int_t
 ngx_http_predictive_attach(ngx_http_predictive_worker_t *w,
     ngx_cycle_t *cycle)
@@ -187,8 +214,7 @@ ngx_http_predictive_attach(ngx_http_predictive_worker_t *w,
         }
 
         if (zone->forecaster == NULL) {
-            zone->forecaster = ngx_pcalloc(cycle->pool,
-                                           sizeof(prd_forecaster_t));
+            zone->forecaster = ngx_http_predictive_forecaster(cycle);
             if (zone->forecaster == NULL) {
                 return NGX_ERROR;
             }
