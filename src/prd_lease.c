@@ -982,7 +982,19 @@ prd_lease_settle_key(prd_view_t *view, const prd_ask_t *ask,
         n = (uint32_t) prd_min(-diff, UINT32_MAX);
 
         prd_lease_repay(view, l, answer->paid[key - 1], n, ask->now_ms);
-        prd_lease_unwork(l, n);
+
+        if (answer->paid[key - 1] == PRD_PAID_ASKED) {
+
+            /* the store has counted the hold: as what was denied */
+
+            atomic_fetch_add_explicit(&view->table.entries[slot].denied, n,
+                                      memory_order_relaxed);
+            atomic_thread_fence(memory_order_seq_cst);
+
+        } else {
+            prd_lease_unwork(l, n);
+        }
+
         prd_lease_mark(l, answer, key, ask->now_ms, 0);
     }
 }

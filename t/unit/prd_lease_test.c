@@ -845,6 +845,7 @@ lates(void)
 static void
 undone(void)
 {
+    uint32_t             i;
     prd_ask_t            ask;
     prd_view_t          *v;
     prd_lease_t         *l;
@@ -889,6 +890,21 @@ undone(void)
 
     prd_lease_refund(v, &policy, &ask, &answer);
     ok(books(), "a refund of nothing changes nothing");
+
+    /* what the store has counted when it was asked, and was not spent */
+
+    ask = lab_ask(&policy, 3, now);
+    (void) request_of(0, &ask, &answer, PRD_LEASE_STRICT, 0);
+    prd_lease_settle(v, &policy, &ask, &answer, 400);
+    enqueue(&node[0], &ask, &answer);
+
+    for (i = 0; i < 30; i++) {
+        pass(100);
+        tick(0, 0, 0);
+    }
+
+    is_int(value[2].admitted - value[2].denied, 400,
+           "a lower cost of a request that was asked for: no habit");
 
     /* judged alone, then charged; judged, asked, refused by another limit */
 
