@@ -75,6 +75,24 @@ prd_lease_repay(prd_view_t *view, prd_lease_t *l, unsigned paid,
 }
 
 
+/*
+ * What was counted as admitted and was not: here, or by the store, which is
+ * then told as of what was denied.  prd_lease_mark() follows.
+ */
+
+static void
+prd_lease_uncount(prd_view_t *view, prd_lease_t *l, uint32_t slot,
+    unsigned paid, uint32_t units)
+{
+    if (paid == PRD_PAID_ASKED) {
+        prd_lease_miscounted(view, slot, units);
+
+    } else {
+        prd_lease_unwork(l, units);
+    }
+}
+
+
 static void
 prd_lease_undo(prd_view_t *view, const prd_ask_t *ask, prd_answer_t *answer,
     unsigned key)
@@ -107,10 +125,10 @@ prd_lease_undo(prd_view_t *view, const prd_ask_t *ask, prd_answer_t *answer,
     prd_lease_repay(view, l, answer->paid[key - 1], answer->cost,
                     ask->now_ms);
 
-    if (answer->paid[key - 1] != PRD_PAID_ASKED) {
-        prd_lease_unwork(l, answer->cost);
-    }
+    /* it was not admitted after all; its demand stays */
 
+    prd_lease_uncount(view, l, slot, answer->paid[key - 1], answer->cost);
+    prd_lease_note_refused(l, answer->cost, 1);
     prd_lease_mark(l, answer, key, ask->now_ms, 0);
 
     answer->paid[key - 1] = PRD_PAID_NOT;
@@ -126,10 +144,16 @@ static __attribute__((noinline)) prd_rc_t
 prd_lease_refuse(prd_view_t *view, const prd_ask_t *ask, prd_answer_t *answer,
     prd_reason_e reason, unsigned noted)
 {
+    unsigned      key;
     prd_lease_t  *l;
 
-    prd_lease_undo(view, ask, answer, PRD_LEASE_CLIENT);
-    prd_lease_undo(view, ask, answer, PRD_LEASE_PARENT);
+    for (key = PRD_LEASE_CLIENT; key <= PRD_LEASE_PARENT; key <<= 1) {
+
+        if (answer->paid[key - 1] != PRD_PAID_NOT) {
+            prd_lease_undo(view, ask, answer, key);
+            noted &= ~key;
+        }
+    }
 
     answer->verdict = PRD_REJECTED;
     answer->reason = reason ? reason : prd_step_reason(ask, answer);

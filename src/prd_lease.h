@@ -106,10 +106,12 @@ typedef struct {
     uint32_t  quantum;                 /* grants are multiples of it */
     uint32_t  admitted;                /* cost since the last report, without */
     uint32_t  refused_cost;            /* this request's */
-    uint32_t  denied;                  /* cost answered with 401 or 403, of */
-                                       /* this and earlier reports */
+    uint32_t  denied;                  /* cost of this and earlier reports */
+                                       /* that is no demand: answered 401 */
+                                       /* or 403, or counted otherwise */
     uint32_t  peak;                    /* of the backlog since */
-    uint32_t  backlog;                 /* now, this request included */
+    uint32_t  backlog;                 /* now, this request included: what */
+                                       /* is reported adds no more */
     uint32_t  backlog_most;
     double    drain;
     double    backlog_drain;

@@ -312,6 +312,16 @@ prd_lease_unowe(prd_lease_t *l, uint32_t units)
 }
 
 
+/* The store has counted it, and must not; prd_lease_mark() follows. */
+
+void
+prd_lease_miscounted(prd_view_t *view, uint32_t slot, uint32_t cost)
+{
+    prd_step_add(&view->table.entries[slot].denied, cost);
+    atomic_thread_fence(memory_order_seq_cst);
+}
+
+
 void
 prd_lease_unwork(prd_lease_t *l, uint32_t cost)
 {

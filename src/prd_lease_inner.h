@@ -184,6 +184,7 @@ void prd_lease_note_owed(prd_view_t *view, uint64_t units);
 
 /* Demand, to be reported. */
 void prd_lease_unwork(prd_lease_t *l, uint32_t cost);
+void prd_lease_miscounted(prd_view_t *view, uint32_t slot, uint32_t cost);
 void prd_lease_note_refused(prd_lease_t *l, uint32_t cost, uint32_t n);
 
 

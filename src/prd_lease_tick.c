@@ -287,8 +287,8 @@ prd_lease_hear(prd_view_t *view, const prd_lease_request_t *req,
     const prd_lease_reply_t *reply, uint32_t now_ms)
 {
     double        x;
-    unsigned      newer;
-    uint32_t      grant, held, seen;
+    unsigned      newer, overtaken;
+    uint32_t      grant, held, seen, denied;
     uint64_t      env, word, v, level, owed;
     prd_entry_t  *e;
     prd_lease_t  *l;
@@ -326,18 +326,30 @@ prd_lease_hear(prd_view_t *view, const prd_lease_request_t *req,
         prd_lease_granted(l, prd_lease_in_hand(l, now_ms));
     }
 
-    /* the backlog: of all nodes, or what came here alone, if more */
+    /*
+     * The backlog: of all nodes, with what was not reported yet.  What a node
+     * has had in it and others denied since is gone from it, too; of an answer
+     * that was overtaken it is not known what is.
+     */
+
+    seen = prd_lease_load32(&l->seen_ms);
+    overtaken = seen && (int32_t) ((req->asked_ms | 1) - seen) < 0;
+
+    v = (uint64_t) reply->backlog + (prd_lease_load(&l->work) >> 32)
+        + (prd_lease_load(&l->refused) >> 32);
+    denied = prd_lease_load32(&e->denied);
+    v -= prd_min(v, denied);
+    v = prd_min(v, req->backlog_most);
 
     word = prd_lease_load(&e->virtual_);
 
     do {
         x = prd_word_level(word)
             - req->backlog_drain * prd_elapsed(prd_word_ms(word), now_ms);
-        v = x > 0 ? (uint64_t) x : 0;
-        v = prd_max(v, reply->backlog);
-        v = prd_min(v, req->backlog_most);
+        level = overtaken && x > v ? (uint64_t) x : v;
+        level = prd_min(level, req->backlog_most);
 
-    } while (!prd_lease_swap(&e->virtual_, &word, prd_word(now_ms, v)));
+    } while (!prd_lease_swap(&e->virtual_, &word, prd_word(now_ms, level)));
 
     /*
      * The estimate: what the store has, without what is in hand, and with
@@ -366,9 +378,7 @@ prd_lease_hear(prd_view_t *view, const prd_lease_request_t *req,
         owed *= prd_lease_nodes(view);
         level = prd_min(level + owed, UINT32_MAX);
 
-        seen = prd_lease_load32(&l->seen_ms);
-
-        if (seen && (int32_t) ((req->asked_ms | 1) - seen) < 0) {
+        if (overtaken) {
             word = prd_lease_load(&e->state);
             x = prd_word_level(word)
                 - req->drain * prd_elapsed(prd_word_ms(word), now_ms);
@@ -402,6 +412,7 @@ void
 prd_lease_restore(prd_view_t *view, const prd_lease_request_t *req,
     unsigned sent, uint32_t now_ms)
 {
+    uint32_t      denied;
     prd_lease_t  *l;
 
     if (!prd_lease_mine(view, req->slot, req->tag, req->generation)) {
@@ -420,11 +431,19 @@ prd_lease_restore(prd_view_t *view, const prd_lease_request_t *req,
 
     prd_lease_owe(l, req->debt, 0, view->table.unit, now_ms);
 
-    /* nor is what was denied: twice it teaches less, not more */
+    /*
+     * Nor is what was denied, unless it was denied of what is lost with it:
+     * if both were told, twice would be taken from what others ask for.
+     */
 
-    if (req->denied) {
-        atomic_fetch_add_explicit(&view->table.entries[req->slot].denied,
-                                  req->denied, memory_order_relaxed);
+    denied = req->denied;
+
+    if (sent) {
+        denied -= prd_min(denied, req->admitted);
+    }
+
+    if (denied) {
+        prd_step_add(&view->table.entries[req->slot].denied, denied);
     }
 
     if (sent) {
@@ -478,7 +497,7 @@ prd_lease_drop(prd_view_t *view, const prd_lease_request_t *req,
 
     prd_lease_restore(view, req, sent, now_ms);
 
-    if (req->debt == 0 || sent == PRD_LEASE_LATE
+    if ((req->debt == 0 && req->denied == 0) || sent == PRD_LEASE_LATE
         || !prd_lease_mine(view, req->slot, req->tag, req->generation))
     {
         return PRD_DECLINED;
@@ -526,14 +545,14 @@ prd_lease_unqueue(prd_lease_t *l)
 /* Is there demand to report? */
 
 static int
-prd_lease_seen(prd_view_t *view, const prd_due_t *due)
+prd_lease_seen(prd_view_t *view, uint32_t slot)
 {
     prd_lease_t  *l;
 
-    l = &view->leases[due->slot];
+    l = &view->leases[slot];
 
     return prd_lease_load(&l->work) >> 32 || prd_lease_load(&l->refused)
-           || prd_lease_load32(&view->table.entries[due->slot].denied);
+           || prd_lease_load32(&view->table.entries[slot].denied);
 }
 
 
@@ -556,7 +575,7 @@ prd_lease_keep(prd_view_t *view, prd_due_t *due, uint32_t now_ms)
     debt = prd_lease_load(&l->debt);
 
     if (prd_word_level(held) == 0 && prd_word_level(debt) == 0
-        && !prd_lease_seen(view, due))
+        && !prd_lease_seen(view, due->slot))
     {
         prd_lease_store32(&l->watch_ms, 0);
 
@@ -573,7 +592,7 @@ prd_lease_keep(prd_view_t *view, prd_due_t *due, uint32_t now_ms)
         ms = prd_min(ms, limit);
     }
 
-    if (prd_lease_seen(view, due)) {
+    if (prd_lease_seen(view, due->slot)) {
         idle = prd_elapsed(prd_word_ms(prd_lease_load(&l->pace)), now_ms);
         limit = idle < PRD_LEASE_REPORT_MS ? PRD_LEASE_REPORT_MS - idle : 1;
         ms = prd_min(ms, limit);
@@ -641,7 +660,7 @@ prd_lease_tick(prd_view_t *view, prd_due_t *due, uint32_t now_ms,
     age = prd_elapsed(prd_word_ms(prd_lease_load(&l->pace)), now_ms);
 
     report = prd_word_level(prd_lease_load(&l->debt)) != 0
-             || (prd_lease_seen(view, due)
+             || (prd_lease_seen(view, due->slot)
                  && (leaving || age >= PRD_LEASE_REPORT_MS));
 
     back = 0;
@@ -817,14 +836,35 @@ prd_lease_late(prd_view_t *view, const prd_lease_request_t *req,
     prd_lease_hold(view, l, rest, now_ms);
     prd_lease_count(view, PRD_CNT_LEASE_DEBITED, rest);
 
+    /* what became of the request has been counted here */
+
+    if (cost) {
+        prd_lease_miscounted(view, req->slot, cost);
+    }
+
     (void) prd_lease_hear(view, req, reply, now_ms);
 
     watch = prd_lease_load32(&l->watch_ms);
 
-    if (prd_word_level(prd_lease_load(&l->held)) == 0
-        || (watch && (int32_t) (watch - now_ms) > 0 && !req->strict))
+    if (watch && (int32_t) (watch - now_ms) > 0
+        && !(req->strict && prd_word_level(prd_lease_load(&l->held))))
     {
         return PRD_DECLINED;
+    }
+
+    if (prd_word_level(prd_lease_load(&l->held)) == 0) {
+
+        if (prd_lease_load32(&view->table.entries[req->slot].denied) == 0) {
+            return PRD_DECLINED;
+        }
+
+        /* only to be told: when that is due, and once for a key */
+
+        prd_lease_revive(req, now_ms + PRD_LEASE_REPORT_MS, due);
+        due->watched = (due->at_ms + PRD_LEASE_WATCH_MS) | 1;
+        prd_lease_store32(&l->watch_ms, due->watched);
+
+        return PRD_OK;
     }
 
     /* strict: not at once; the next request may not be answered in time */

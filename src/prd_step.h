@@ -42,6 +42,25 @@ prd_step_holds(const prd_view_t *view, uint32_t slot, uint64_t tag)
 }
 
 
+/* A word of 32 bits, and what is added or taken stays within them. */
+
+static inline void
+prd_step_add(_Atomic uint32_t *word, int64_t n)
+{
+    int64_t   sum;
+    uint32_t  was;
+
+    was = atomic_load_explicit(word, memory_order_relaxed);
+
+    do {
+        sum = prd_max((int64_t) was + n, 0);
+        sum = prd_min(sum, UINT32_MAX);
+
+    } while (!atomic_compare_exchange_weak_explicit(word, &was,
+                 (uint32_t) sum, memory_order_relaxed, memory_order_relaxed));
+}
+
+
 /*
  * A request was answered 401 or 403: what it cost is nobody's demand, neither
  * in this bin's count nor in the backlog with which the next one begins.
@@ -50,8 +69,27 @@ prd_step_holds(const prd_view_t *view, uint32_t slot, uint64_t tag)
 static inline void
 prd_step_deny(prd_entry_t *e, uint32_t cost)
 {
-    atomic_fetch_add_explicit(&e->denied, cost, memory_order_relaxed);
+    prd_step_add(&e->denied, cost);
     (void) prd_bucket_adjust(&e->virtual_, -(int64_t) cost, UINT32_MAX);
+}
+
+
+/* Nor is it one of the requests that tell what one costs. */
+
+static inline void
+prd_step_uncount(prd_entry_t *e)
+{
+    uint64_t  counts;
+
+    counts = atomic_load_explicit(&e->counts, memory_order_relaxed);
+
+    while (counts >> 32
+           && !atomic_compare_exchange_weak_explicit(&e->counts, &counts,
+                  counts - (1ull << 32),
+                  memory_order_relaxed, memory_order_relaxed))
+    {
+        /* void */
+    }
 }
 
 

@@ -167,9 +167,10 @@ sub model {
         $v->{level} += $grant;
     }
 
-    $v->{backlog} = max($v->{backlog} - $e->{backlog_drain} * $dt + $offered
-                        - $e->{denied}, $e->{backlog}, 0);
-    $v->{backlog} = min($v->{backlog}, $e->{backlog_most});
+    $v->{backlog} = max($v->{backlog} - $e->{backlog_drain} * $dt, 0)
+                    + min($offered, $e->{backlog} + $e->{denied})
+                    - $e->{denied};
+    $v->{backlog} = min(max($v->{backlog}, 0), $e->{backlog_most});
     $v->{admitted} += $admits;
     $v->{denied} += $e->{denied};
     $v->{peak} = max($v->{peak}, $e->{peak}, ceil($v->{backlog}));
@@ -421,6 +422,45 @@ ok($admitted > 100 && $asked - $admitted > 100 && $granted > 50,
     redis('SET', $key, value(%$v, act => $v->{act} - 2 * 61));
     one([$key], header(), entry(flags => ASK, cost => 1000));
     is($is->(), 1, 'and after a minute, since the set may have been lost');
+}
+
+
+# What was denied after the home had looked: of who comes back soon.
+
+for ([50, 5000], [61, 0]) {
+    my ($idle, $left) = @$_;
+    my $key = new_key();
+    my $ms = time * 1000 - $idle * 1000;
+
+    redis('SET', $key, value(time => $ms, denied => 5000));
+    one([$key], header(), entry(admitted => 3000, backlog => 3000));
+    my $v = value_of(redis('GET', $key));
+    is($v->{denied}, $left, "after $idle s, $left are taken off");
+    is($v->{admitted}, 3000, 'of what is admitted');
+
+    redis('SET', $key, value(time => $ms, admitted => 1000, denied => 5000));
+    one([$key], header(), entry(admitted => 3000, backlog => 3000));
+    is(value_of(redis('GET', $key))->{denied}, 5000,
+       'until the home has looked, as many as there were');
+}
+
+
+# Demand of long ago has drained where it came from; what was denied, too.
+
+{
+    my $key = new_key();
+    my $v = sub { return value_of(redis('GET', $key))->{backlog} };
+
+    one([$key], header(), entry(admitted => 9000, backlog => 4000,
+                                backlog_drain => 0));
+    is($v->(), 4000, 'of 9 that came, 4 are a backlog');
+    one([$key], header(), entry(admitted => 3000, denied => 2000,
+                                backlog => 1000, backlog_drain => 0));
+    is($v->(), 5000, 'of 3 that came 2 were denied');
+    one([$key], header(), entry(denied => 3000, backlog_drain => 0));
+    is($v->(), 2000, 'as were 3 of the former');
+    one([$key], header(), entry(backlog => 90000, backlog_drain => 0));
+    is($v->(), 2000, 'a backlog alone is none');
 }
 
 

@@ -84,9 +84,14 @@ lease_store(lease_value_t *v, uint32_t nodes, const prd_lease_request_t *req,
         whole += reply->grant;
     }
 
-    v->backlog = fmax(v->backlog - req->backlog_drain * dt + offered
-                      - req->denied, req->backlog);
+    v->backlog = fmax(v->backlog - req->backlog_drain * dt, 0);
+    v->backlog += fmin(offered, (double) req->backlog + req->denied)
+                  - req->denied;
     v->backlog = fmin(fmax(v->backlog, 0), req->backlog_most);
+
+    if (dt > 60000 && v->admitted + v->peak <= 0) {
+        v->denied = 0;
+    }
 
     v->admitted += admits;
     v->denied += req->denied;

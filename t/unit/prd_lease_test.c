@@ -831,8 +831,10 @@ lates(void)
                 is_int(prd_word_level(atomic_load(&l->held)),
                        !admitted && !refuse ? 1000 : 0,
                        "held: what was debited and not used");
-                is_int(rc, !admitted && !refuse ? PRD_OK : PRD_DECLINED,
+                is_int(rc, refuse ? PRD_DECLINED : PRD_OK,
                        "somebody looks after that");
+                is_int(atomic_load(&v->table.entries[req.slot].denied),
+                       refuse ? 0 : 1000, "nor is it counted twice");
                 ok(books(), "books agree");
             }
         }
@@ -1000,7 +1002,7 @@ exact(void)
     prd_lease_refund(v, &policy, &ask, &answer);
     prd_lease_due(v, &policy, &ask, &answer, 1, &due);
     pass(100);
-    is_int(prd_lease_tick(v, &due, now, 0, &req), PRD_DECLINED, "too late");
+    is_int(prd_lease_tick(v, &due, now, 0, &req), PRD_EAGAIN, "too late");
     (void) prd_lease_check(v, &sums);
     is_int(sums.forfeited, 2000, "void");
     ok(books(), "books agree");
