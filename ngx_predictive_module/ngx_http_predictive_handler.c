@@ -61,7 +61,6 @@ static ngx_int_t ngx_http_predictive_park(ngx_http_request_t *r,
     ngx_http_predictive_ctx_t *ctx);
 static void ngx_http_predictive_parked(ngx_http_request_t *r);
 
-static void ngx_http_predictive_unlearn(ngx_http_predictive_part_t *part);
 static void ngx_http_predictive_settle(ngx_http_request_t *r,
     ngx_http_predictive_part_t *part);
 
@@ -904,10 +903,47 @@ ngx_http_predictive_resume(ngx_http_request_t *r)
 }
 
 
+/*
+ * 401 or 403: the request teaches nothing.  The sooner that is known the less
+ * of it is taken for demand meanwhile, so this is called with the header: a
+ * client decides for itself when its request ends.
+ */
+
+void
+ngx_http_predictive_answered(ngx_http_predictive_ctx_t *ctx,
+    ngx_uint_t status)
+{
+    ngx_uint_t                   i;
+    ngx_http_predictive_part_t  *part;
+    ngx_http_predictive_zone_t  *zone;
+
+    if ((status != NGX_HTTP_UNAUTHORIZED && status != NGX_HTTP_FORBIDDEN)
+        || ctx->shown == NULL || ctx->verdict == PRD_REJECTED)
+    {
+        return;
+    }
+
+    for (i = 0; i < ctx->nparts; i++) {
+        part = &ctx->parts[i];
+        zone = part->limit->zone;
+
+        if (zone->store) {
+            ngx_http_predictive_store_deny(part);
+            continue;
+        }
+
+        /* its demand is noted before it is taken back */
+
+        prd_run_end(&zone->view, &zone->policy, &zone->run);
+        prd_unlearn(&zone->view, &zone->policy, &part->ask, &part->answer);
+    }
+}
+
+
 ngx_int_t
 ngx_http_predictive_log_handler(ngx_http_request_t *r)
 {
-    ngx_uint_t                   i, status;
+    ngx_uint_t                   i;
     ngx_http_predictive_ctx_t   *ctx;
     ngx_http_predictive_part_t  *part;
 
@@ -931,7 +967,10 @@ ngx_http_predictive_log_handler(ngx_http_request_t *r)
         return NGX_OK;
     }
 
-    status = r->err_status ? r->err_status : r->headers_out.status;
+    /* unless its header has told that already */
+
+    ngx_http_predictive_answered(ctx, r->err_status ? r->err_status
+                                                    : r->headers_out.status);
 
     for (i = 0; i < ctx->nparts; i++) {
         part = &ctx->parts[i];
@@ -942,31 +981,9 @@ ngx_http_predictive_log_handler(ngx_http_request_t *r)
 
         prd_sized(&part->limit->zone->view, &part->limit->zone->policy,
                   &part->answer, (uint64_t) r->connection->sent);
-
-        if (status == NGX_HTTP_UNAUTHORIZED || status == NGX_HTTP_FORBIDDEN) {
-            ngx_http_predictive_unlearn(part);
-        }
     }
 
     return NGX_OK;
-}
-
-
-/* 401 or 403: the request teaches nothing */
-
-static void
-ngx_http_predictive_unlearn(ngx_http_predictive_part_t *part)
-{
-    ngx_http_predictive_zone_t  *zone;
-
-    zone = part->limit->zone;
-
-    if (zone->store) {
-        ngx_http_predictive_store_deny(part);
-
-    } else {
-        prd_unlearn(&zone->view, &part->ask, &part->answer);
-    }
 }
 
 

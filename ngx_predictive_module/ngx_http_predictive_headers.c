@@ -129,6 +129,10 @@ ngx_http_predictive_header_filter(ngx_http_request_t *r)
     if (r == r->main) {
         ctx = ngx_http_predictive_get_ctx(r);
 
+        if (ctx != NULL) {
+            ngx_http_predictive_answered(ctx, r->headers_out.status);
+        }
+
         if (ctx != NULL
             && (!ctx->told || !ngx_http_predictive_has_headers(r)))
         {

@@ -491,7 +491,11 @@ ngx_http_predictive_store_settle(ngx_http_predictive_part_t *part,
 void
 ngx_http_predictive_store_deny(ngx_http_predictive_part_t *part)
 {
-    prd_lease_deny(&part->limit->zone->view, &part->ask, &part->answer);
+    ngx_http_predictive_zone_t  *zone;
+
+    zone = part->limit->zone;
+
+    prd_lease_deny(&zone->view, &zone->policy, &part->ask, &part->answer);
 
     if (part->answer.due) {
         ngx_http_predictive_lease_due(part);

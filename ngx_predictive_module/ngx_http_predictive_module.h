@@ -196,7 +196,7 @@ typedef struct {
     u_char                        dry_run;
     u_char                        refused;    /* the answer is ours */
     u_char                        told;       /* the fields are added */
-    u_char                        settled;    /* charge or unlearn is done */
+    u_char                        settled;    /* charge is done */
     u_char                        waking;     /* in a queue of these */
 } ngx_http_predictive_ctx_t;
 
@@ -235,6 +235,10 @@ ngx_int_t ngx_http_predictive_log_handler(ngx_http_request_t *r);
 /* All its answers are there: the parked request goes on.  It, and all that
  * hangs on its connection, may be gone afterwards. */
 void ngx_http_predictive_wake(ngx_http_predictive_ctx_t *ctx);
+
+/* A request of these limits is answered so; more than once is no harm. */
+void ngx_http_predictive_answered(ngx_http_predictive_ctx_t *ctx,
+    ngx_uint_t status);
 
 /* NULL when no limit of ours has seen this request (or its parent) */
 ngx_http_predictive_ctx_t *ngx_http_predictive_get_ctx(ngx_http_request_t *r);

@@ -244,7 +244,7 @@ prd_decide_prepare(prd_view_t *view, const prd_policy_t *policy,
     answer->delay_ms = 0;
     answer->added = answer->parent_added = 0;
     answer->backlog = answer->parent_backlog = 0;
-    answer->full = answer->pooled = answer->taken = 0;
+    answer->full = answer->pooled = answer->taken = answer->denied = 0;
 
     answer->slot = prd_table_find(&view->table, ask->tag);
 

@@ -54,6 +54,7 @@ typedef struct {
     uint8_t        full;           /* 1: the overflow bucket was used */
     uint8_t        pooled;         /* 1: the pool was charged */
     uint8_t        taken;          /* 1: the buckets were charged */
+    uint8_t        denied;         /* 1: and it teaches nothing */
 
     /* by prd_lease.h, in zones with a store */
     uint8_t        ask;            /* keys to be asked for */
@@ -101,9 +102,13 @@ void prd_settle(prd_view_t *view, const prd_policy_t *policy,
 void prd_sized(prd_view_t *view, const prd_policy_t *policy,
     const prd_answer_t *answer, uint64_t bytes);
 
-/* The backend answered 401 or 403: the request teaches nothing. */
-void prd_unlearn(prd_view_t *view, const prd_ask_t *ask,
-    const prd_answer_t *answer);
+/*
+ * It is answered 401 or 403: the request teaches nothing.  To be called as
+ * soon as that is known, before prd_settle(), which then leaves what is learned
+ * alone; once more does nothing.
+ */
+void prd_unlearn(prd_view_t *view, const prd_policy_t *policy,
+    const prd_ask_t *ask, prd_answer_t *answer);
 
 /* What a request of this client would meet now: reads only, may not find it
  * (PRD_DECLINED: terms of a newcomer). */

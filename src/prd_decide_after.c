@@ -267,7 +267,7 @@ prd_settle(prd_view_t *view, const prd_policy_t *policy,
         prd_pool_adjust(&view->zone->pool, &policy->pool, diff, ask->now_ms);
     }
 
-    if (mine && policy->params.learn != PRD_LEARN_OFF) {
+    if (mine && !answer->denied && policy->params.learn != PRD_LEARN_OFF) {
 
         /* learning sees the full charge */
 
@@ -331,18 +331,26 @@ prd_sized(prd_view_t *view, const prd_policy_t *policy,
 
 
 void
-prd_unlearn(prd_view_t *view, const prd_ask_t *ask,
-    const prd_answer_t *answer)
+prd_unlearn(prd_view_t *view, const prd_policy_t *policy,
+    const prd_ask_t *ask, prd_answer_t *answer)
 {
     prd_entry_t  *e;
 
-    if (!answer->taken || answer->cost == 0) {
+    if (!answer->taken || answer->denied || answer->cost == 0
+        || policy->params.learn == PRD_LEARN_OFF)
+    {
         return;
     }
+
+    answer->denied = 1;
 
     if (prd_step_holds(view, answer->slot, ask->tag)) {
         e = &view->table.entries[answer->slot];
         prd_step_deny(e, answer->cost);
+
+        if (policy->charged) {
+            prd_step_uncount(e);
+        }
     }
 
     if (answer->parent_slot != PRD_NO_SLOT

@@ -932,10 +932,11 @@ prd_lease_refund(prd_view_t *view, const prd_policy_t *policy,
 
 
 static void
-prd_lease_deny_key(prd_view_t *view, const prd_ask_t *ask,
-    prd_answer_t *answer, unsigned key)
+prd_lease_deny_key(prd_view_t *view, const prd_policy_t *policy,
+    const prd_ask_t *ask, prd_answer_t *answer, unsigned key)
 {
-    uint32_t  slot;
+    uint32_t      slot;
+    prd_entry_t  *e;
 
     slot = prd_lease_slot(answer, key);
 
@@ -945,7 +946,16 @@ prd_lease_deny_key(prd_view_t *view, const prd_ask_t *ask,
         return;
     }
 
-    prd_step_deny(&view->table.entries[slot], answer->cost);
+    e = &view->table.entries[slot];
+    prd_step_deny(e, answer->cost);
+
+    if (policy->charged && key == PRD_LEASE_CLIENT) {
+        prd_step_uncount(e);
+
+        if (!ask->charged) {
+            prd_step_add(&e->spare, -(int64_t) answer->cost);
+        }
+    }
 
     /* as in prd_lease_owe() */
 
@@ -955,14 +965,19 @@ prd_lease_deny_key(prd_view_t *view, const prd_ask_t *ask,
 
 
 void
-prd_lease_deny(prd_view_t *view, const prd_ask_t *ask, prd_answer_t *answer)
+prd_lease_deny(prd_view_t *view, const prd_policy_t *policy,
+    const prd_ask_t *ask, prd_answer_t *answer)
 {
-    if (!answer->taken || answer->cost == 0) {
+    if (!answer->taken || answer->denied || answer->cost == 0
+        || policy->params.learn == PRD_LEARN_OFF)
+    {
         return;
     }
 
-    prd_lease_deny_key(view, ask, answer, PRD_LEASE_CLIENT);
-    prd_lease_deny_key(view, ask, answer, PRD_LEASE_PARENT);
+    answer->denied = 1;
+
+    prd_lease_deny_key(view, policy, ask, answer, PRD_LEASE_CLIENT);
+    prd_lease_deny_key(view, policy, ask, answer, PRD_LEASE_PARENT);
 
     if (answer->full) {
         answer->due = 0;
@@ -999,7 +1014,11 @@ prd_lease_settle_key(prd_view_t *view, const prd_ask_t *ask,
                       view->table.unit, ask->now_ms);
         prd_lease_count(view, PRD_CNT_LEASE_DEBT, n);
         prd_lease_count(view, PRD_CNT_LEASE_ADMITTED, n);
-        prd_lease_work(l, n, 0);
+
+        if (!answer->denied) {
+            prd_lease_work(l, n, 0);
+        }
+
         prd_lease_mark(l, answer, key, ask->now_ms, 1);
 
     } else {
@@ -1007,16 +1026,9 @@ prd_lease_settle_key(prd_view_t *view, const prd_ask_t *ask,
 
         prd_lease_repay(view, l, answer->paid[key - 1], n, ask->now_ms);
 
-        if (answer->paid[key - 1] == PRD_PAID_ASKED) {
 
-            /* the store has counted the hold: as what was denied */
-
-            atomic_fetch_add_explicit(&view->table.entries[slot].denied, n,
-                                      memory_order_relaxed);
-            atomic_thread_fence(memory_order_seq_cst);
-
-        } else {
-            prd_lease_unwork(l, n);
+        if (!answer->denied) {
+            prd_lease_uncount(view, l, slot, answer->paid[key - 1], n);
         }
 
         prd_lease_mark(l, answer, key, ask->now_ms, 0);
@@ -1038,7 +1050,7 @@ prd_lease_settle(prd_view_t *view, const prd_policy_t *policy,
     prd_lease_count(view, PRD_CNT_COST_MILLI, cost);
     e = &view->table.entries[answer->slot];
 
-    if (prd_step_holds(view, answer->slot, ask->tag)) {
+    if (!answer->denied && prd_step_holds(view, answer->slot, ask->tag)) {
         atomic_fetch_add_explicit(&e->spare, cost, memory_order_relaxed);
     }
 
@@ -1059,7 +1071,7 @@ prd_lease_settle(prd_view_t *view, const prd_policy_t *policy,
         prd_pool_adjust(&view->zone->pool, &policy->pool, diff, ask->now_ms);
     }
 
-    if (policy->params.learn != PRD_LEARN_OFF
+    if (policy->params.learn != PRD_LEARN_OFF && !answer->denied
         && prd_step_holds(view, answer->slot, ask->tag))
     {
         (void) prd_bucket_adjust(&e->virtual_, diff, UINT32_MAX);

@@ -274,8 +274,8 @@ void prd_lease_refund(prd_view_t *view, const prd_policy_t *policy,
     const prd_ask_t *ask, prd_answer_t *answer);
 
 /* As prd_unlearn(); answer->due as for prd_lease_settle(). */
-void prd_lease_deny(prd_view_t *view, const prd_ask_t *ask,
-    prd_answer_t *answer);
+void prd_lease_deny(prd_view_t *view, const prd_policy_t *policy,
+    const prd_ask_t *ask, prd_answer_t *answer);
 
 /* As prd_settle(). */
 void prd_lease_settle(prd_view_t *view, const prd_policy_t *policy,

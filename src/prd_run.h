@@ -121,6 +121,7 @@ prd_run_answer(const prd_policy_t *policy, const prd_run_t *run,
     answer->full = 0;
     answer->pooled = policy->pool.capacity != 0;
     answer->taken = 1;
+    answer->denied = 0;
 
     prd_words_read(&answer->terms, &run->terms, sizeof(prd_terms_t));
 }

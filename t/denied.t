@@ -109,6 +109,51 @@ sub ask {
     is($other, 0, "$key: $n answers $wanted of each zone");
 }
 
+# Twelve at once, of each zone and of eight keys, each at one of two nodes.
+
+sub crowd {
+    my ($key) = @_;
+
+    my @uri = map { my $zone = $_; map { "/$zone/no?key=$key$_" } 1 .. 8 }
+              @zones;
+    my $other = 0;
+
+    for my $n (qw(a b)) {
+        $other += grep { $_->{status} != 401 }
+                  $node{$n}->parallel([(@uri) x 6], jobs => 24);
+    }
+
+    is($other, 0, "$key: 12 answers 401 at two nodes");
+}
+
+# Guesses whose body never comes: each is answered at once, and ends when nginx
+# is tired of waiting for it, in a bin of another time.
+
+my @open;
+
+sub endless {
+    my ($key) = @_;
+
+    my $other = 0;
+
+    for my $zone (@zones) {
+        for my $i (1 .. 8) {
+            for (1 .. 4) {
+                my $c = $node{a}->connect;
+
+                $c->send("POST /$zone/no?key=$key$i HTTP/1.1\r\nHost: a\r\n"
+                         . "Content-Length: 10\r\n\r\n");
+                my $line = readline($c->{socket}) // '';
+
+                $other++ if $line !~ / 401 /;
+                push @open, $c;
+            }
+        }
+    }
+
+    is($other, 0, "$key: 4 answers 401 to requests without an end");
+}
+
 # Homes look in the middle of a bin: what they find without its answer is known
 # to be denied only when they look again.  So guesses begin after that; those of
 # "mix", who was let in once, in a bin in which there is something to learn.
@@ -128,6 +173,8 @@ until_phase(5.6);
 
 ask('no', "mix$_", 12) for 1 .. 8;
 ask('no', "guess$_", 12) for 1 .. 8;
+crowd('crowd');
+endless('endless');
 ask('yes', "user$_", 12) for 1 .. 8;
 
 # who was let in is known
@@ -144,12 +191,16 @@ for my $zone (@zones) {
 sleep 10.5;                            # a tick that was late has its bin, too
 
 for my $zone (@zones) {
-    my @known = map { known($zone, "guess$_") } 1 .. 8;
+    my @known;
 
-    is(join(' ', map { $_->{blocks} } @known), '0 0 0 0 0 0 0 0',
-       "$zone: of who was not, nothing is");
-    is(join(' ', map { $_->{hour} } @known), '0 0 0 0 0 0 0 0',
-       "$zone: ... nor counted");
+    for my $key (qw(guess crowd endless)) {
+        @known = map { known($zone, "$key$_") } 1 .. 8;
+
+        is(join(' ', map { $_->{blocks} } @known), '0 0 0 0 0 0 0 0',
+           "$zone: of who was not ($key), nothing is");
+        is(join(' ', map { $_->{hour} } @known), '0 0 0 0 0 0 0 0',
+           "$zone: ... nor counted");
+    }
 
     @known = map { known($zone, "mix$_") } 1 .. 8;
 

@@ -611,6 +611,10 @@ rpl_replay_give(void *data, rpl_request_t *q, size_t n)
 
         if (a.verdict != PRD_REJECTED) {
 
+            if (q->status == 401 || q->status == 403) {
+                prd_unlearn(&r->zone.view, &r->policy, &ask, &a);
+            }
+
             if (ask.charged) {
                 prd_settle(&r->zone.view, &r->policy, &ask, &a,
                            q->charge != RPL_NO_CHARGE ? q->charge : a.cost);
@@ -619,10 +623,6 @@ rpl_replay_give(void *data, rpl_request_t *q, size_t n)
             if (q->bytes) {
                 prd_sized(&r->zone.view, &r->policy, &a,
                           prd_env_decode(q->bytes));
-            }
-
-            if (q->status == 401 || q->status == 403) {
-                prd_unlearn(&r->zone.view, &ask, &a);
             }
         }
 

@@ -983,7 +983,7 @@ peeks(void)
 
     prd_settle(&v, &policy, &ask, &a, 5000);
     prd_refund(&v, &policy, &ask, &a);
-    prd_unlearn(&v, &ask, &a);
+    prd_unlearn(&v, &policy, &ask, &a);
     ok(atomic_load(&v.table.entries[a.slot].state) == state,
        "nothing to settle, refund or forget");
 
@@ -1072,7 +1072,7 @@ charges(void)
     atomic_store(&v.table.tags[slot], 4711);
     atomic_store(&v.table.entries[slot].state, prd_word(LAB_MS, 2000));
     atomic_store(&v.table.entries[slot].demand, 0);
-    prd_unlearn(&v, &ask, &a);
+    prd_unlearn(&v, &policy, &ask, &a);
     prd_settle(&v, &policy, &ask, &a, 8000);
     ok(lab_level(&v, slot) == 2000
        && atomic_load(&v.table.entries[slot].demand) == 0
@@ -1086,9 +1086,45 @@ charges(void)
     v = lab_zone(&policy, 100, LAB_S, LAB_MS);
     ask = lab_ask(&policy, 42, LAB_MS);
     a = decide(&v, &policy, &ask);
-    prd_unlearn(&v, &ask, &a);
+    prd_unlearn(&v, &policy, &ask, &a);
     is_int(atomic_load(&v.table.entries[a.slot].denied), 1000, "denied");
     is_int(lab_level(&v, a.slot), 1000, "but paid");
+    is_int(prd_word_level(atomic_load(&v.table.entries[a.slot].virtual_)), 0,
+           "it leaves no backlog");
+    prd_unlearn(&v, &policy, &ask, &a);
+    is_int(atomic_load(&v.table.entries[a.slot].denied), 1000, "only once");
+    policy.params.learn = PRD_LEARN_OFF;
+    a = decide(&v, &policy, &ask);
+    prd_unlearn(&v, &policy, &ask, &a);
+    is_int(atomic_load(&v.table.entries[a.slot].denied), 1000,
+           "where nothing is learned, there is nothing to forget");
+    free(v.zone);
+
+    /* and what they would have cost is nobody's demand, nor habit */
+
+    lab_policy(&policy, SLOW " burst=99 charge=$cost");
+    v = lab_zone(&policy, 100, LAB_S, LAB_MS);
+    ask = lab_ask(&policy, 42, LAB_MS);
+    ask.charged = 1;
+    a = decide(&v, &policy, &ask);
+    prd_settle(&v, &policy, &ask, &a, 9000);
+    a = decide(&v, &policy, &ask);
+    prd_unlearn(&v, &policy, &ask, &a);
+    prd_settle(&v, &policy, &ask, &a, 700);
+    slot = a.slot;
+    is_int((atomic_load(&v.table.entries[slot].demand) >> 32)
+           - atomic_load(&v.table.entries[slot].denied), 9000,
+           "settled at less: as much is counted as before");
+    a = decide(&v, &policy, &ask);
+    prd_unlearn(&v, &policy, &ask, &a);
+    prd_settle(&v, &policy, &ask, &a, 77000);
+    is_int((atomic_load(&v.table.entries[slot].demand) >> 32)
+           - atomic_load(&v.table.entries[slot].denied), 9000, "or at more");
+    is_int(prd_word_level(atomic_load(&v.table.entries[slot].virtual_)), 9000,
+           "as much is the backlog");
+    is_int(atomic_load(&v.table.entries[slot].counts) >> 32, 1,
+           "of one request");
+    is_int(lab_level(&v, slot), 9000 + 700 + 77000, "all was paid");
     free(v.zone);
 }
 

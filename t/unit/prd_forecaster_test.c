@@ -567,7 +567,7 @@ guessed(unsigned guesses)
             prd_note(&rig.v, &ask, &a, 0, (uint64_t) (rig.now_s * 1000));
 
             if (i % 60 == 59) {
-                prd_unlearn(&rig.v, &ask, &a);
+                prd_unlearn(&rig.v, &rig.policy, &ask, &a);
             }
         }
 
@@ -1304,7 +1304,7 @@ charges(void)
         ask = lab_ask(&rig.policy, 42, rig.now_ms);
         ask.parent = prd_tag(77);
         prd_decide(&rig.v, &rig.policy, &ask, &a);
-        prd_unlearn(&rig.v, &ask, &a);
+        prd_unlearn(&rig.v, &rig.policy, &ask, &a);
     }
 
     after(10);

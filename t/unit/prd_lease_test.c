@@ -936,6 +936,278 @@ undone(void)
 }
 
 
+static void
+ticks(uint32_t ms)
+{
+    uint32_t  i, k;
+
+    for (i = 0; i < ms; i += 100) {
+        pass(100);
+
+        for (k = 0; k < nodes; k++) {
+            tick(k, 0, 0);
+        }
+    }
+}
+
+
+/* The store as the home leaves it after a look; what the home is told. */
+
+static double
+home(lease_value_t *v, double *peak)
+{
+    double  rest, count;
+
+    rest = fmax(v->denied - v->admitted, 0);
+    count = fmax(v->admitted - v->denied, 0);
+    *peak = v->denied > 0 ? fmax(v->peak - v->denied, fmin(v->peak, count))
+                          : v->peak;
+    *peak = count > 0 ? *peak : 0;
+
+    v->admitted = v->peak = 0;
+    v->denied = rest;
+
+    return count;
+}
+
+
+/*
+ * Guesses at passwords, some under way at once, teach nothing, and leave
+ * nothing to whoever comes next: here, or at another node, or in between.
+ */
+
+static void
+guesses(prd_lease_mode_e mode, unsigned ahead, unsigned between, unsigned late_)
+{
+    double               count, peak, left, next;
+    uint32_t             i, k, slot;
+    prd_ask_t            ask[64];
+    prd_due_t            due;
+    prd_answer_t         answer[64];
+    prd_lease_reply_t    reply;
+    prd_lease_request_t  req;
+
+    start("rate=10r/s burst=500", 2, LAB_MS);
+    policy.params.sync = mode == PRD_LEASE_STRICT ? PRD_SYNC_STRICT
+                                                  : PRD_SYNC_LEASE;
+
+    /* known, of a rate by which nothing drains meanwhile */
+
+    for (k = 0; k < nodes; k++) {
+        ask[0] = lab_ask(&policy, 1, now);
+        (void) request_of(k, &ask[0], &answer[0], mode, 0);
+        enqueue(&node[k], &ask[0], &answer[0]);
+        slot = answer[0].slot;
+        lab_learn(&node[k].view, slot, 0.01, 400, 30);
+    }
+
+    ticks(10000);
+    (void) home(&value[0], &peak);
+
+    for (i = 0; i < 60 + ahead; i++) {
+
+        if (i < 60) {
+            k = i % 64;
+            ask[k] = lab_ask(&policy, 1, now);
+
+            if (late_) {
+                (void) prd_lease_decide(&node[0].view, &policy, &ask[k],
+                                        &answer[k], mode);
+                prd_lease_ask(&node[0].view, &policy, &ask[k], &answer[k], 1,
+                              &req);
+                lease_store(stored(1), nodes, &req, store_ms, &reply);
+                prd_lease_timeout(&node[0].view, &policy, &ask[k], &answer[k],
+                                  1, &req, PRD_LEASE_LATE, PRD_LEASE_LOCAL,
+                                  now);
+                (void) prd_lease_charge(&node[0].view, &policy, &ask[k],
+                                        &answer[k]);
+                pass(3);
+
+                if (prd_lease_late(&node[0].view, &req, &reply,
+                                   answer[k].taken, now, &due)
+                    == PRD_OK)
+                {
+                    node[0].due[node[0].n++] = due;
+                }
+
+            } else {
+                (void) request_of(0, &ask[k], &answer[k], mode, 0);
+            }
+
+            enqueue(&node[0], &ask[k], &answer[k]);
+        }
+
+        if (i >= ahead) {
+            k = (i - ahead) % 64;
+            prd_lease_deny(&node[0].view, &policy, &ask[k], &answer[k]);
+            prd_lease_deny(&node[0].view, &policy, &ask[k], &answer[k]);
+            enqueue(&node[0], &ask[k], &answer[k]);
+        }
+
+        if (between && i == 50) {
+            (void) request(1, 1, mode);
+        }
+
+        pass(1);
+    }
+
+    ticks(5000);
+    left = value[0].backlog;
+    count = home(&value[0], &peak);
+
+    ok(fabs(count - between * 1000) < 0.5 && peak <= between * 3100 + 0.5,
+       "%s, %u under way, %u between, %u late: %.1f counted, peak %.1f",
+       mode == PRD_LEASE_STRICT ? "strict" : "lease", ahead, between, late_,
+       count / 1000, peak / 1000);
+
+    /* then one that is let in: at either node */
+
+    for (k = 0; k < nodes; k++) {
+        (void) request(k, 1, mode);
+        ticks(5000);
+        next = home(&value[0], &peak);
+
+        ok(fabs(next - 1000) < 0.5 && peak <= (3 + between + k) * 1000,
+           "... the next one at %u: %.1f, peak %.1f; left %.1f", k,
+           next / 1000, peak / 1000, left / 1000);
+    }
+}
+
+
+/* An entry that is lost with what it says: nothing is taken from others. */
+
+static void
+guesses_lost(unsigned executed)
+{
+    double               count, peak;
+    uint32_t             i, n;
+    prd_ask_t            ask;
+    prd_due_t            due;
+    prd_view_t          *v;
+    prd_answer_t         answer;
+    prd_lease_reply_t    reply;
+    prd_lease_request_t  req;
+
+    start("rate=100r/s burst=500", 1, LAB_MS);
+    v = &node[0].view;
+
+    for (i = 0; i < 60; i++) {
+        (void) request(0, 1, PRD_LEASE_LEASE);
+        ticks(100);
+    }
+
+    ticks(5000);
+    (void) home(&value[0], &peak);
+    ask = lab_ask(&policy, 1, now);
+    (void) request_of(0, &ask, &answer, PRD_LEASE_LEASE, 0);
+    enqueue(&node[0], &ask, &answer);
+
+    for (i = 0; i < 4; i++) {
+        ask = lab_ask(&policy, 1, now);
+        (void) request_of(0, &ask, &answer, PRD_LEASE_LEASE, 0);
+        prd_lease_deny(v, &policy, &ask, &answer);
+        enqueue(&node[0], &ask, &answer);
+    }
+
+    memset(&req, 0, sizeof(req));
+
+    for (i = 0; i < 40 && req.denied == 0; i++) {
+        pass(100);
+
+        for (n = 0; n < node[0].n; n++) {
+            due = node[0].due[n];
+
+            if ((int32_t) (due.at_ms - now) > 0
+                || prd_lease_tick(v, &due, now, 0, &req) != PRD_OK)
+            {
+                continue;
+            }
+
+            if (executed) {
+                lease_store(stored(1), 1, &req, store_ms, &reply);
+            }
+
+            (void) prd_lease_lost(v, &due, &req, PRD_LEASE_LOST, now);
+            node[0].due[n] = due;
+            break;
+        }
+    }
+
+    ok(req.denied > 0 && req.admitted > 0, "lost: %u, %u of it denied",
+       req.admitted, req.denied);
+
+    ticks(5000);
+    (void) home(&value[0], &peak);
+
+    for (i = 0; i < 10; i++) {
+        (void) request(0, 1, PRD_LEASE_LEASE);
+        ticks(100);
+    }
+
+    ticks(5000);
+    count = home(&value[0], &peak);
+    ok(count >= 9000 && count <= 10000, "then ten more: %.1f counted%s",
+       count / 1000, executed ? ", it was executed" : "");
+
+    /* of who comes back later, nothing is taken */
+
+    value[0].denied = 5000;
+    pass(61000);
+
+    for (i = 0; i < 3; i++) {
+        (void) request(0, 1, PRD_LEASE_LEASE);
+        ticks(1000);
+    }
+
+    ticks(5000);
+    is_int((uint32_t) home(&value[0], &peak), 3000, "after a minute, all");
+}
+
+
+/* What is charged is told of by those that are let in. */
+
+static void
+guesses_priced(void)
+{
+    uint32_t      i;
+    prd_ask_t     ask;
+    prd_view_t   *v;
+    prd_entry_t  *e;
+    prd_answer_t  answer;
+
+    start("rate=100r/s burst=500 charge=$cost", 1, LAB_MS);
+    v = &node[0].view;
+
+    for (i = 0; i < 30; i++) {
+        ask = lab_ask(&policy, 1, now);
+        ask.charged = i % 2 == 0;
+        (void) request_of(0, &ask, &answer, PRD_LEASE_LEASE, 0);
+        e = &v->table.entries[answer.slot];
+
+        if (i) {
+            prd_lease_deny(v, &policy, &ask, &answer);
+
+            if (ask.charged) {
+                prd_lease_settle(v, &policy, &ask, &answer, 250 * i);
+            }
+
+        } else {
+            prd_lease_settle(v, &policy, &ask, &answer, 9000);
+        }
+
+        enqueue(&node[0], &ask, &answer);
+        ticks(100);
+    }
+
+    ticks(5000);
+    is_int(atomic_load(&e->counts) >> 32, 1, "one request tells what it cost");
+    is_int(atomic_load(&e->spare), 9000, "and that is all");
+    is_int((uint32_t) (value[0].admitted - value[0].denied), 9000,
+           "as much is counted");
+    ok(books(), "books agree");
+}
+
+
 /* sync=strict: what was debited in vain goes back at once, or not at all. */
 
 static void
@@ -1744,6 +2016,16 @@ main(void)
     pooled();
     lates();
     undone();
+
+    for (i = 0; i < 16; i++) {
+        guesses(i & 1 ? PRD_LEASE_STRICT : PRD_LEASE_LEASE, i & 2 ? 20 : 0,
+                !!(i & 4), !!(i & 8));
+    }
+
+    guesses_lost(0);
+    guesses_lost(1);
+    guesses_priced();
+
     exact();
     parents();
     reused();

@@ -481,7 +481,7 @@ churn(void *data)
             }
 
             if (a.taken && next(w) % 8 == 0) {
-                prd_unlearn(&w->view, &ask, &a);
+                prd_unlearn(&w->view, w->policy, &ask, &a);
             }
 
             w->errors += a.slot > prd_zone_slots(&w->view);
