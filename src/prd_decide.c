@@ -100,7 +100,7 @@ prd_decide_most(const prd_view_t *view, uint64_t env)
 
 static inline uint32_t
 prd_decide_demand(prd_view_t *view, prd_entry_t *e, uint64_t env,
-    uint32_t cost, uint32_t now_ms)
+    uint32_t cost, uint32_t now_ms, uint32_t *wanted)
 {
     uint32_t    dt, v;
     uint64_t    word, x, most;
@@ -123,6 +123,7 @@ prd_decide_demand(prd_view_t *view, prd_entry_t *e, uint64_t env,
     }
 
     x = prd_min((uint64_t) v + cost, most);
+    *wanted = x > v ? (uint32_t) x - v : 0;
 
     atomic_store_explicit(&e->virtual_, prd_word(now_ms, x),
                           memory_order_relaxed);
@@ -244,6 +245,7 @@ prd_decide_prepare(prd_view_t *view, const prd_policy_t *policy,
     answer->delay_ms = 0;
     answer->added = answer->parent_added = 0;
     answer->backlog = answer->parent_backlog = 0;
+    answer->wanted = answer->parent_wanted = 0;
     answer->full = answer->pooled = answer->taken = answer->denied = 0;
 
     answer->slot = prd_table_find(&view->table, ask->tag);
@@ -296,13 +298,15 @@ prd_decide_prepare(prd_view_t *view, const prd_policy_t *policy,
     }
 
     if (cost && policy->params.learn != PRD_LEARN_OFF) {
-        answer->backlog = prd_decide_demand(view, e, env, cost, ask->now_ms);
+        answer->backlog = prd_decide_demand(view, e, env, cost, ask->now_ms,
+                                            &answer->wanted);
 
         if (answer->parent_slot != PRD_NO_SLOT) {
             pe = &view->table.entries[answer->parent_slot];
             answer->parent_backlog = prd_decide_demand(view, pe,
                                          prd_load(&pe->envelope), cost,
-                                         ask->now_ms);
+                                         ask->now_ms,
+                                         &answer->parent_wanted);
         }
     }
 
@@ -630,13 +634,13 @@ prd_step_owed(prd_view_t *view, const prd_policy_t *policy,
     const prd_ask_t *ask, uint32_t slot, uint32_t backlog, uint64_t env,
     uint32_t cost)
 {
-    uint32_t      v;
+    uint32_t      v, wanted;
     prd_entry_t  *e;
 
     e = &view->table.entries[slot];
 
     if (backlog) {
-        v = prd_decide_demand(view, e, env, cost, ask->now_ms);
+        v = prd_decide_demand(view, e, env, cost, ask->now_ms, &wanted);
         prd_decide_bin(view, e, slot, cost, v);
     }
 

@@ -49,6 +49,8 @@ typedef struct {
     uint32_t       parent_added;   /* end of the debt */
     uint32_t       backlog;        /* demand with this request; 0: none kept */
     uint32_t       parent_backlog;
+    uint32_t       wanted;         /* added to the backlog; less than cost */
+    uint32_t       parent_wanted;  /* where it ends */
     int32_t        fill;           /* of the pool, Q16; 65536 without one */
     prd_terms_t    terms;
     uint8_t        full;           /* 1: the overflow bucket was used */
@@ -60,6 +62,7 @@ typedef struct {
     uint8_t        ask;            /* keys to be asked for */
     uint8_t        again;          /* keys asked for a second time */
     uint8_t        due;            /* keys that somebody must look at */
+    uint8_t        told;           /* keys of whose demand the store hears */
     uint8_t        away;           /* keys decided without the store */
     uint8_t        mode;           /* prd_lease_mode_e of these */
     uint8_t        paid[2];        /* how the client and the parent were */

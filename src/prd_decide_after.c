@@ -271,7 +271,9 @@ prd_settle(prd_view_t *view, const prd_policy_t *policy,
 
         /* learning sees the full charge */
 
-        (void) prd_bucket_adjust(&e->virtual_, diff, UINT32_MAX);
+        (void) prd_bucket_adjust(&e->virtual_,
+                   prd_step_settled(&answer->wanted, answer->cost, cost),
+                   UINT32_MAX);
         word = prd_load(&e->virtual_);
         demand = prd_load(&e->demand);
 
@@ -346,7 +348,7 @@ prd_unlearn(prd_view_t *view, const prd_policy_t *policy,
 
     if (prd_step_holds(view, answer->slot, ask->tag)) {
         e = &view->table.entries[answer->slot];
-        prd_step_deny(e, answer->cost);
+        prd_step_deny(e, answer->cost, answer->wanted);
 
         if (policy->charged) {
             prd_step_uncount(e);
@@ -357,6 +359,6 @@ prd_unlearn(prd_view_t *view, const prd_policy_t *policy,
         && prd_step_holds(view, answer->parent_slot, ask->parent))
     {
         e = &view->table.entries[answer->parent_slot];
-        prd_step_deny(e, answer->cost);
+        prd_step_deny(e, answer->cost, answer->parent_wanted);
     }
 }

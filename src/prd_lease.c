@@ -75,29 +75,11 @@ prd_lease_repay(prd_view_t *view, prd_lease_t *l, unsigned paid,
 }
 
 
-/*
- * What was counted as admitted and was not: here, or by the store, which is
- * then told as of what was denied.  prd_lease_mark() follows.
- */
-
-static void
-prd_lease_uncount(prd_view_t *view, prd_lease_t *l, uint32_t slot,
-    unsigned paid, uint32_t units)
-{
-    if (paid == PRD_PAID_ASKED) {
-        prd_lease_miscounted(view, slot, units);
-
-    } else {
-        prd_lease_unwork(l, units);
-    }
-}
-
-
 static void
 prd_lease_undo(prd_view_t *view, const prd_ask_t *ask, prd_answer_t *answer,
     unsigned key)
 {
-    uint32_t      slot, added;
+    uint32_t      slot, added, n;
     prd_lease_t  *l;
 
     if (answer->paid[key - 1] == PRD_PAID_NOT) {
@@ -125,10 +107,17 @@ prd_lease_undo(prd_view_t *view, const prd_ask_t *ask, prd_answer_t *answer,
     prd_lease_repay(view, l, answer->paid[key - 1], answer->cost,
                     ask->now_ms);
 
-    /* it was not admitted after all; its demand stays */
+    /*
+     * It was not admitted after all; its demand stays: as it was reported, or
+     * as the store knows it that was asked.
+     */
 
-    prd_lease_uncount(view, l, slot, answer->paid[key - 1], answer->cost);
-    prd_lease_note_refused(l, answer->cost, 1);
+    n = answer->paid[key - 1] == PRD_PAID_ASKED
+        ? 0 : prd_lease_unwork(l, answer->cost);
+
+    prd_lease_note_refused(l, (answer->told & key) ? 0 : n, answer->cost - n);
+    answer->told |= (uint8_t) key;
+
     prd_lease_mark(l, answer, key, ask->now_ms, 0);
 
     answer->paid[key - 1] = PRD_PAID_NOT;
@@ -136,24 +125,47 @@ prd_lease_undo(prd_view_t *view, const prd_ask_t *ask, prd_answer_t *answer,
 
 
 /*
- * Refused; what was paid goes back.  noted: keys whose refusal the store has
- * not seen.
+ * A request that is not admitted: what was paid goes back, and its demand is
+ * noted, of keys that the store was not asked for.
  */
 
-static __attribute__((noinline)) prd_rc_t
-prd_lease_refuse(prd_view_t *view, const prd_ask_t *ask, prd_answer_t *answer,
-    prd_reason_e reason, unsigned noted)
+static void
+prd_lease_give_back(prd_view_t *view, const prd_ask_t *ask,
+    prd_answer_t *answer)
 {
+    uint32_t      backlog;
     unsigned      key;
     prd_lease_t  *l;
 
-    for (key = PRD_LEASE_CLIENT; key <= PRD_LEASE_PARENT; key <<= 1) {
+    for (key = PRD_LEASE_CLIENT; key <= prd_lease_keys(answer); key <<= 1) {
 
         if (answer->paid[key - 1] != PRD_PAID_NOT) {
             prd_lease_undo(view, ask, answer, key);
-            noted &= ~key;
+            continue;
         }
+
+        backlog = key == PRD_LEASE_CLIENT ? answer->backlog
+                                          : answer->parent_backlog;
+
+        if (backlog == 0 || (answer->told & key)) {
+            continue;
+        }
+
+        answer->told |= (uint8_t) key;
+
+        l = prd_lease_open(view, prd_lease_slot(answer, key));
+        prd_lease_note_refused(l, answer->cost, 0);
+        prd_lease_work(l, 0, backlog);
+        prd_lease_mark(l, answer, key, ask->now_ms, 0);
     }
+}
+
+
+static __attribute__((noinline)) prd_rc_t
+prd_lease_refuse(prd_view_t *view, const prd_ask_t *ask, prd_answer_t *answer,
+    prd_reason_e reason)
+{
+    prd_lease_give_back(view, ask, answer);
 
     answer->verdict = PRD_REJECTED;
     answer->reason = reason ? reason : prd_step_reason(ask, answer);
@@ -162,20 +174,6 @@ prd_lease_refuse(prd_view_t *view, const prd_ask_t *ask, prd_answer_t *answer,
 
     atomic_fetch_add_explicit(&view->table.entries[answer->slot].refused, 1,
                               memory_order_relaxed);
-
-    if (noted & PRD_LEASE_CLIENT) {
-        l = &view->leases[answer->slot];
-        prd_lease_note_refused(l, answer->cost, 1);
-        prd_lease_work(l, 0, answer->backlog);
-        prd_lease_mark(l, answer, PRD_LEASE_CLIENT, ask->now_ms, 0);
-    }
-
-    if ((noted & PRD_LEASE_PARENT) && answer->parent_slot != PRD_NO_SLOT) {
-        l = &view->leases[answer->parent_slot];
-        prd_lease_note_refused(l, answer->cost, 1);
-        prd_lease_work(l, 0, answer->parent_backlog);
-        prd_lease_mark(l, answer, PRD_LEASE_PARENT, ask->now_ms, 0);
-    }
 
     return PRD_DECLINED;
 }
@@ -433,8 +431,7 @@ prd_lease_admit(prd_view_t *view, const prd_policy_t *policy,
                           answer->cost, ask->now_ms)
             != PRD_OK)
         {
-            return prd_lease_refuse(view, ask, answer, PRD_REASON_SCARCE,
-                                    prd_lease_keys(answer));
+            return prd_lease_refuse(view, ask, answer, PRD_REASON_SCARCE);
         }
 
         answer->pooled = 1;
@@ -489,8 +486,7 @@ prd_lease_charge(prd_view_t *view, const prd_policy_t *policy,
                                           &delay_ms);
 
         if (verdict == PRD_REJECTED) {
-            return prd_lease_refuse(view, ask, answer, PRD_REASON_NEWCOMER,
-                                    prd_lease_keys(answer));
+            return prd_lease_refuse(view, ask, answer, PRD_REASON_NEWCOMER);
         }
 
         prd_lease_combine(answer, PRD_LEASE_PARENT, verdict, delay_ms);
@@ -515,8 +511,7 @@ prd_lease_charge(prd_view_t *view, const prd_policy_t *policy,
                                            verdict, &delay_ms);
 
             if (verdict == PRD_REJECTED) {
-                return prd_lease_refuse(view, ask, answer, PRD_REASON_NONE,
-                                        prd_lease_keys(answer));
+                return prd_lease_refuse(view, ask, answer, PRD_REASON_NONE);
             }
 
             prd_lease_combine(answer, PRD_LEASE_CLIENT, verdict, delay_ms);
@@ -545,8 +540,7 @@ prd_lease_final(prd_view_t *view, const prd_policy_t *policy,
     prd_verdict_e  verdict;
 
     if (answer->away && answer->mode == PRD_LEASE_REFUSE) {
-        return prd_lease_refuse(view, ask, answer, PRD_REASON_STORE,
-                                answer->away);
+        return prd_lease_refuse(view, ask, answer, PRD_REASON_STORE);
     }
 
     if (answer->mode == PRD_LEASE_PASS) {
@@ -576,8 +570,7 @@ prd_lease_final(prd_view_t *view, const prd_policy_t *policy,
     }
 
     if (answer->verdict == PRD_REJECTED) {
-        return prd_lease_refuse(view, ask, answer, answer->reason,
-                                answer->away);
+        return prd_lease_refuse(view, ask, answer, answer->reason);
     }
 
     answer->reason = prd_lease_reason(ask, answer);
@@ -758,6 +751,7 @@ prd_lease_try(prd_view_t *view, const prd_policy_t *policy,
 
     answer->level = 0;
     answer->ask = answer->again = answer->due = answer->away = 0;
+    answer->told = 0;
     answer->paid[0] = answer->paid[1] = PRD_PAID_NOT;
     answer->mode = (uint8_t) mode;
 
@@ -833,8 +827,7 @@ prd_lease_try(prd_view_t *view, const prd_policy_t *policy,
         || !prd_lease_enough(l, answer->cost, ask->now_ms))
     {
         if (verdict == PRD_REJECTED && prd_lease_known(l, ask->now_ms)) {
-            (void) prd_lease_refuse(view, ask, answer, PRD_REASON_NONE,
-                                    prd_lease_keys(answer));
+            (void) prd_lease_refuse(view, ask, answer, PRD_REASON_NONE);
             return PRD_OK;
         }
 
@@ -850,8 +843,7 @@ prd_lease_try(prd_view_t *view, const prd_policy_t *policy,
         keys |= prd_lease_judge_parent(view, policy, ask, answer, &verdict);
 
         if (verdict == PRD_REJECTED && !(keys & PRD_LEASE_PARENT)) {
-            (void) prd_lease_refuse(view, ask, answer, PRD_REASON_NEWCOMER,
-                                    prd_lease_keys(answer));
+            (void) prd_lease_refuse(view, ask, answer, PRD_REASON_NEWCOMER);
             return PRD_OK;
         }
 
@@ -887,8 +879,7 @@ prd_lease_try(prd_view_t *view, const prd_policy_t *policy,
     answer->delay_ms = delay_ms;
 
     if (verdict == PRD_REJECTED) {
-        (void) prd_lease_refuse(view, ask, answer, PRD_REASON_NONE,
-                                PRD_LEASE_CLIENT);
+        (void) prd_lease_refuse(view, ask, answer, PRD_REASON_NONE);
         return PRD_OK;
     }
 
@@ -918,8 +909,7 @@ void
 prd_lease_refund(prd_view_t *view, const prd_policy_t *policy,
     const prd_ask_t *ask, prd_answer_t *answer)
 {
-    prd_lease_undo(view, ask, answer, PRD_LEASE_CLIENT);
-    prd_lease_undo(view, ask, answer, PRD_LEASE_PARENT);
+    prd_lease_give_back(view, ask, answer);
 
     if (answer->pooled) {
         prd_pool_adjust(&view->zone->pool, &policy->pool,
@@ -935,7 +925,7 @@ static void
 prd_lease_deny_key(prd_view_t *view, const prd_policy_t *policy,
     const prd_ask_t *ask, prd_answer_t *answer, unsigned key)
 {
-    uint32_t      slot;
+    uint32_t      slot, wanted;
     prd_entry_t  *e;
 
     slot = prd_lease_slot(answer, key);
@@ -946,8 +936,10 @@ prd_lease_deny_key(prd_view_t *view, const prd_policy_t *policy,
         return;
     }
 
+    wanted = key == PRD_LEASE_CLIENT ? answer->wanted : answer->parent_wanted;
+
     e = &view->table.entries[slot];
-    prd_step_deny(e, answer->cost);
+    (void) prd_bucket_adjust(&e->virtual_, -(int64_t) wanted, UINT32_MAX);
 
     if (policy->charged && key == PRD_LEASE_CLIENT) {
         prd_step_uncount(e);
@@ -957,9 +949,7 @@ prd_lease_deny_key(prd_view_t *view, const prd_policy_t *policy,
         }
     }
 
-    /* as in prd_lease_owe() */
-
-    atomic_thread_fence(memory_order_seq_cst);
+    prd_lease_deny_later(view, slot, answer->cost, wanted < answer->cost);
     prd_lease_mark(prd_lease_open(view, slot), answer, key, ask->now_ms, 0);
 }
 
@@ -989,7 +979,7 @@ static void
 prd_lease_settle_key(prd_view_t *view, const prd_ask_t *ask,
     prd_answer_t *answer, unsigned key, int64_t diff)
 {
-    uint32_t      slot, most, n;
+    uint32_t      slot, most, n, wanted;
     uint32_t     *added;
     prd_lease_t  *l;
 
@@ -1028,7 +1018,16 @@ prd_lease_settle_key(prd_view_t *view, const prd_ask_t *ask,
 
 
         if (!answer->denied) {
-            prd_lease_uncount(view, l, slot, answer->paid[key - 1], n);
+
+            if (answer->paid[key - 1] != PRD_PAID_ASKED) {
+                n -= prd_lease_unwork(l, n);
+            }
+
+            if (n) {
+                wanted = key == PRD_LEASE_CLIENT ? answer->wanted
+                                                 : answer->parent_wanted;
+                prd_lease_deny_later(view, slot, n, wanted < answer->cost);
+            }
         }
 
         prd_lease_mark(l, answer, key, ask->now_ms, 0);
@@ -1074,7 +1073,9 @@ prd_lease_settle(prd_view_t *view, const prd_policy_t *policy,
     if (policy->params.learn != PRD_LEARN_OFF && !answer->denied
         && prd_step_holds(view, answer->slot, ask->tag))
     {
-        (void) prd_bucket_adjust(&e->virtual_, diff, UINT32_MAX);
+        (void) prd_bucket_adjust(&e->virtual_,
+                   prd_step_settled(&answer->wanted, answer->cost, cost),
+                   UINT32_MAX);
 
         if (diff > 0) {
             prd_lease_work(&view->leases[answer->slot], 0,
@@ -1186,7 +1187,7 @@ prd_lease_apply(prd_view_t *view, const prd_policy_t *policy,
         (void) prd_lease_final(view, policy, ask, answer);
 
     } else if (answer->verdict == PRD_REJECTED) {
-        (void) prd_lease_refuse(view, ask, answer, answer->reason, 0);
+        (void) prd_lease_refuse(view, ask, answer, answer->reason);
 
     } else {
         answer->reason = prd_lease_reason(ask, answer);
@@ -1207,6 +1208,10 @@ prd_lease_timeout(prd_view_t *view, const prd_policy_t *policy,
     answer->ask &= (uint8_t) ~key;
     answer->away |= (uint8_t) key;
     answer->mode = (uint8_t) mode;
+
+    if (sent == PRD_LEASE_UNSENT) {
+        answer->told &= (uint8_t) ~key;
+    }
 
     if (key == PRD_LEASE_CLIENT) {
         prd_zone_add(view, PRD_CNT_LEASE_AWAY, 1);

@@ -44,7 +44,7 @@
 #define PRD_LEASE_PROFILE     64       /* most bytes of a profile */
 
 #define PRD_LEASE_HEADER      8        /* bytes of a batch's ARGV[1] */
-#define PRD_LEASE_REQUEST     76       /* of an entry in ARGV[2] */
+#define PRD_LEASE_REQUEST     80       /* of an entry in ARGV[2] */
 #define PRD_LEASE_KEY         16       /* digits of a tag in a key's name */
 
 #define PRD_LEASE_KNOWN_MS    1000     /* an estimate refuses for that long */
@@ -91,6 +91,8 @@ typedef enum {
 #define PRD_LEASE_F_LOAD  4            /* send the profile */
 #define PRD_LEASE_F_AGAIN 8            /* of ASK: wanted and refused before, */
                                        /* it is in the demand already */
+#define PRD_LEASE_F_CLIPPED 16         /* not all of what was denied was in */
+                                       /* the backlog: it stays */
 
 typedef struct {
     uint8_t   key;
@@ -106,9 +108,10 @@ typedef struct {
     uint32_t  quantum;                 /* grants are multiples of it */
     uint32_t  admitted;                /* cost since the last report, without */
     uint32_t  refused_cost;            /* this request's */
-    uint32_t  denied;                  /* cost of this and earlier reports */
-                                       /* that is no demand: answered 401 */
-                                       /* or 403, or counted otherwise */
+    uint32_t  uncounted;               /* cost of this and earlier reports */
+                                       /* that was not admitted after all, */
+    uint32_t  denied;                  /* or is no demand: answered 401 or */
+                                       /* 403, or more than a request cost */
     uint32_t  peak;                    /* of the backlog since */
     uint32_t  backlog;                 /* now, this request included: what */
                                        /* is reported adds no more */

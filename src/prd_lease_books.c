@@ -312,17 +312,36 @@ prd_lease_unowe(prd_lease_t *l, uint32_t units)
 }
 
 
-/* The store has counted it, and must not; prd_lease_mark() follows. */
+/*
+ * What was counted and is no demand: by this node and reported, or by the
+ * store.  clipped: not all of it was in the backlog.  prd_lease_mark() follows.
+ */
 
 void
-prd_lease_miscounted(prd_view_t *view, uint32_t slot, uint32_t cost)
+prd_lease_deny_later(prd_view_t *view, uint32_t slot, uint32_t cost,
+    unsigned clipped)
 {
-    prd_step_add(&view->table.entries[slot].denied, cost);
+    uint32_t           was, sum;
+    _Atomic uint32_t  *denied;
+
+    denied = &view->table.entries[slot].denied;
+    was = prd_lease_load32(denied);
+
+    do {
+        sum = prd_min(cost, PRD_LEASE_DENIED - (was & PRD_LEASE_DENIED));
+        sum += was;
+        sum |= clipped ? PRD_LEASE_CLIPPED : 0;
+
+    } while (!atomic_compare_exchange_weak_explicit(denied, &was, sum,
+                 memory_order_relaxed, memory_order_relaxed));
+
     atomic_thread_fence(memory_order_seq_cst);
 }
 
 
-void
+/* Returns how much there was of it: the rest has been reported. */
+
+uint32_t
 prd_lease_unwork(prd_lease_t *l, uint32_t cost)
 {
     uint64_t  word, sum;
@@ -334,21 +353,28 @@ prd_lease_unwork(prd_lease_t *l, uint32_t cost)
         sum = sum > cost ? sum - cost : 0;
 
     } while (!prd_lease_swap(&l->work, &word, sum << 32 | (uint32_t) word));
+
+    return (uint32_t) ((word >> 32) - sum);
 }
 
 
+/*
+ * Demand that was not admitted: that nobody has counted, and that was counted
+ * as if it were.
+ */
+
 void
-prd_lease_note_refused(prd_lease_t *l, uint32_t cost, uint32_t n)
+prd_lease_note_refused(prd_lease_t *l, uint32_t cost, uint32_t counted)
 {
-    uint64_t  word, sum, count;
+    uint64_t  word, sum, over;
 
     word = prd_lease_load(&l->refused);
 
     do {
         sum = prd_min((word >> 32) + cost, UINT32_MAX);
-        count = prd_min((uint64_t) (uint32_t) word + n, UINT32_MAX);
+        over = prd_min((uint64_t) (uint32_t) word + counted, UINT32_MAX);
 
-    } while (!prd_lease_swap(&l->refused, &word, sum << 32 | count));
+    } while (!prd_lease_swap(&l->refused, &word, sum << 32 | over));
 }
 
 

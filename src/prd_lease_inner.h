@@ -20,6 +20,12 @@
                                       /* the store is away */
 
 
+/* An entry's `denied` in a zone with a store: u1 clipped | u31 units. */
+
+#define PRD_LEASE_CLIPPED    0x80000000u
+#define PRD_LEASE_DENIED     0x7fffffffu
+
+
 static inline uint64_t
 prd_lease_load(prd_word_t *w)
 {
@@ -183,9 +189,10 @@ uint32_t prd_lease_flying(prd_lease_t *l, uint32_t now_ms);
 void prd_lease_note_owed(prd_view_t *view, uint64_t units);
 
 /* Demand, to be reported. */
-void prd_lease_unwork(prd_lease_t *l, uint32_t cost);
-void prd_lease_miscounted(prd_view_t *view, uint32_t slot, uint32_t cost);
-void prd_lease_note_refused(prd_lease_t *l, uint32_t cost, uint32_t n);
+uint32_t prd_lease_unwork(prd_lease_t *l, uint32_t cost);
+void prd_lease_deny_later(prd_view_t *view, uint32_t slot, uint32_t cost,
+    unsigned clipped);
+void prd_lease_note_refused(prd_lease_t *l, uint32_t cost, uint32_t counted);
 
 
 /* The record of a slot, cleared if the slot is another client's by now. */

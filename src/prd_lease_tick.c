@@ -162,7 +162,7 @@ prd_lease_fill(prd_view_t *view, const prd_due_t *due, uint32_t cost,
 {
     double        x;
     int64_t       pace;
-    uint32_t      dt;
+    uint32_t      dt, denied;
     uint64_t      work, refused, word, was;
     prd_entry_t  *e;
     prd_lease_t  *l;
@@ -204,11 +204,14 @@ prd_lease_fill(prd_view_t *view, const prd_due_t *due, uint32_t cost,
      */
 
     if (prd_lease_load32(&e->denied)) {
-        req->denied = atomic_exchange_explicit(&e->denied, 0,
-                                               memory_order_relaxed);
+        denied = atomic_exchange_explicit(&e->denied, 0,
+                                          memory_order_relaxed);
+        req->denied = denied & PRD_LEASE_DENIED;
+        req->flags = denied & PRD_LEASE_CLIPPED ? PRD_LEASE_F_CLIPPED : 0;
     }
 
     req->refused_cost = (uint32_t) (refused >> 32);
+    req->uncounted = (uint32_t) refused;
     req->peak = (uint32_t) work;
 
     word = prd_lease_load(&e->virtual_);
@@ -247,7 +250,8 @@ prd_lease_ask(prd_view_t *view, const prd_policy_t *policy,
 
     prd_lease_fill(view, &due, answer->cost, ask->now_ms, 0, req);
 
-    req->flags = PRD_LEASE_F_ASK;
+    req->flags |= PRD_LEASE_F_ASK;
+    answer->told |= (uint8_t) key;
 
     if (answer->again & key) {
         req->flags |= PRD_LEASE_F_AGAIN;
@@ -326,19 +330,23 @@ prd_lease_hear(prd_view_t *view, const prd_lease_request_t *req,
         prd_lease_granted(l, prd_lease_in_hand(l, now_ms));
     }
 
+    seen = prd_lease_load32(&l->seen_ms);
+    overtaken = seen && (int32_t) ((req->asked_ms | 1) - seen) < 0;
+
+    if (!overtaken) {
+        prd_lease_store32(&l->seen_ms, req->asked_ms | 1);
+    }
+
     /*
      * The backlog: of all nodes, with what was not reported yet.  What a node
      * has had in it and others denied since is gone from it, too; of an answer
      * that was overtaken it is not known what is.
      */
 
-    seen = prd_lease_load32(&l->seen_ms);
-    overtaken = seen && (int32_t) ((req->asked_ms | 1) - seen) < 0;
-
     v = (uint64_t) reply->backlog + (prd_lease_load(&l->work) >> 32)
         + (prd_lease_load(&l->refused) >> 32);
     denied = prd_lease_load32(&e->denied);
-    v -= prd_min(v, denied);
+    v -= denied & PRD_LEASE_CLIPPED ? 0 : prd_min(v, denied);
     v = prd_min(v, req->backlog_most);
 
     word = prd_lease_load(&e->virtual_);
@@ -386,9 +394,6 @@ prd_lease_hear(prd_view_t *view, const prd_lease_request_t *req,
             if (x > level) {
                 return newer;
             }
-
-        } else {
-            prd_lease_store32(&l->seen_ms, req->asked_ms | 1);
         }
 
         atomic_store_explicit(&e->state, prd_word(now_ms, level),
@@ -401,8 +406,6 @@ prd_lease_hear(prd_view_t *view, const prd_lease_request_t *req,
 
     atomic_store_explicit(&e->state, prd_word(now_ms, level),
                           memory_order_relaxed);
-
-    prd_lease_store32(&l->seen_ms, now_ms | 1);
 
     return newer;
 }
@@ -443,7 +446,8 @@ prd_lease_restore(prd_view_t *view, const prd_lease_request_t *req,
     }
 
     if (denied) {
-        prd_step_add(&view->table.entries[req->slot].denied, denied);
+        prd_lease_deny_later(view, req->slot, denied,
+                             req->flags & PRD_LEASE_F_CLIPPED);
     }
 
     if (sent) {
@@ -459,9 +463,7 @@ prd_lease_restore(prd_view_t *view, const prd_lease_request_t *req,
         prd_lease_work(l, req->admitted, req->peak);
     }
 
-    if (req->refused_cost) {
-        prd_lease_note_refused(l, req->refused_cost, 1);
-    }
+    prd_lease_note_refused(l, req->refused_cost, req->uncounted);
 }
 
 
@@ -709,7 +711,7 @@ prd_lease_tick(prd_view_t *view, prd_due_t *due, uint32_t now_ms,
                                        view->table.unit, PRD_LEASE_AHEAD_S);
         }
 
-        req->flags = req->want ? PRD_LEASE_F_WANT : 0;
+        req->flags |= req->want ? PRD_LEASE_F_WANT : 0;
     }
 
     /* nobody else need look while the answer is awaited */
@@ -836,10 +838,15 @@ prd_lease_late(prd_view_t *view, const prd_lease_request_t *req,
     prd_lease_hold(view, l, rest, now_ms);
     prd_lease_count(view, PRD_CNT_LEASE_DEBITED, rest);
 
-    /* what became of the request has been counted here */
+    /*
+     * The store has counted it, too.  What was not reported yet need not be;
+     * of the rest the store's count goes.  (Its backlog has it twice: what is
+     * decided without the store is trusted less.)
+     */
 
     if (cost) {
-        prd_lease_miscounted(view, req->slot, cost);
+        prd_lease_note_refused(l, 0, cost - (admitted
+                                             ? prd_lease_unwork(l, cost) : 0));
     }
 
     (void) prd_lease_hear(view, req, reply, now_ms);
@@ -854,7 +861,9 @@ prd_lease_late(prd_view_t *view, const prd_lease_request_t *req,
 
     if (prd_word_level(prd_lease_load(&l->held)) == 0) {
 
-        if (prd_lease_load32(&view->table.entries[req->slot].denied) == 0) {
+        if (!prd_lease_seen(view, req->slot)
+            || prd_lease_queued(l, now_ms, PRD_LEASE_QUEUE_MS))
+        {
             return PRD_DECLINED;
         }
 

@@ -71,6 +71,7 @@ prd_lease_pack(unsigned char *p, const prd_lease_request_t *req)
     prd_pack32(&p, req->quantum);
     prd_pack32(&p, req->admitted);
     prd_pack32(&p, req->refused_cost);
+    prd_pack32(&p, req->uncounted);
     prd_pack32(&p, req->denied);
     prd_pack32(&p, req->peak);
     prd_pack32(&p, req->backlog);
@@ -98,6 +99,7 @@ prd_lease_unpack(const unsigned char *p, prd_lease_request_t *req)
     req->quantum = prd_unpack32(&p);
     req->admitted = prd_unpack32(&p);
     req->refused_cost = prd_unpack32(&p);
+    req->uncounted = prd_unpack32(&p);
     req->denied = prd_unpack32(&p);
     req->peak = prd_unpack32(&p);
     req->backlog = prd_unpack32(&p);

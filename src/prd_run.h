@@ -117,6 +117,8 @@ prd_run_answer(const prd_policy_t *policy, const prd_run_t *run,
     answer->parent_added = answer->parent_backlog = 0;
     answer->backlog = run->backlog ? (uint32_t) prd_min(backlog, run->most)
                                    : 0;
+    answer->wanted = run->backlog && backlog <= run->most ? run->ask.cost : 0;
+    answer->parent_wanted = 0;
     answer->fill = run->fill;
     answer->full = 0;
     answer->pooled = policy->pool.capacity != 0;

@@ -63,14 +63,38 @@ prd_step_add(_Atomic uint32_t *word, int64_t n)
 
 /*
  * A request was answered 401 or 403: what it cost is nobody's demand, neither
- * in this bin's count nor in the backlog with which the next one begins.
+ * in this bin's count nor, as far as it was `wanted`, in the backlog with which
+ * the next one begins.  (Where that ends it added nothing; taken off in full,
+ * a flood with some 403s in it would be trusted as if it were none.)
  */
 
 static inline void
-prd_step_deny(prd_entry_t *e, uint32_t cost)
+prd_step_deny(prd_entry_t *e, uint32_t cost, uint32_t wanted)
 {
     prd_step_add(&e->denied, cost);
-    (void) prd_bucket_adjust(&e->virtual_, -(int64_t) cost, UINT32_MAX);
+    (void) prd_bucket_adjust(&e->virtual_, -(int64_t) wanted, UINT32_MAX);
+}
+
+
+/*
+ * What a settled cost adds to the backlog, of a request that was held for
+ * `held`, of which `wanted` was added: what it would have added, had its cost
+ * been known.
+ */
+
+static inline int64_t
+prd_step_settled(uint32_t *wanted, uint32_t held, uint32_t cost)
+{
+    int64_t  diff;
+
+    if (cost >= held) {
+        return (int64_t) cost - held;
+    }
+
+    diff = (int64_t) prd_min(cost, *wanted) - *wanted;
+    *wanted = prd_min(cost, *wanted);
+
+    return diff;
 }
 
 

@@ -66,7 +66,8 @@ typedef struct {
     _Atomic uint32_t  hold;           /* mean charge, level units; 0 unknown */
     _Atomic uint32_t  parent;         /* part of the newcomer key's hash */
     _Atomic uint32_t  denied;         /* cost answered with 401 or 403: */
-                                      /* teaches nothing */
+                                      /* teaches nothing; with a store see */
+                                      /* prd_lease_inner.h */
     _Atomic uint16_t  hours;          /* closed active hours, published */
     _Atomic uint16_t  asked;          /* 256 + class of its last request; 0 */
                                       /* none: by workers, stored plainly */

@@ -127,15 +127,16 @@ typedef struct {
                                        /* a token and not yet reported */
     prd_word_t        work;            /* u32 admitted cost | u32 peak of the */
                                        /* backlog, since the last report */
-    prd_word_t        refused;         /* u32 cost | u32 requests refused, */
-                                       /* since the last report */
+    prd_word_t        refused;         /* u32 cost refused | u32 cost that */
+                                       /* was counted as admitted and was */
+                                       /* not, since the last report */
     prd_word_t        pace;            /* u32 ms of the last report | u32 */
                                        /* units per second, smoothed */
     _Atomic uint32_t  flying[2];       /* debt that is being reported: of */
                                        /* even and of odd spans of 4 s: u6 */
                                        /* which span | u26 of 64 units */
-    _Atomic uint32_t  seen_ms;         /* of the last reply; 0: none yet; */
-                                       /* strict: when it was asked for */
+    _Atomic uint32_t  seen_ms;         /* when the last reply was asked */
+                                       /* for; 0: none yet */
     _Atomic uint32_t  watch_ms;        /* somebody looks after it until then */
     _Atomic uint16_t  grant;           /* held after the last one: u5 power */
                                        /* of 2 | u11 */

@@ -35,11 +35,11 @@ ok(!ref $sha, 'the script is one') or diag($$sha);
 
 # An entry, a value and a reply: what src/prd_lease.h and prd_script.h say.
 
-use constant { ASK => 1, WANT => 2, LOAD => 4, AGAIN => 8,
+use constant { ASK => 1, WANT => 2, LOAD => 4, AGAIN => 8, CLIPPED => 16,
                TOP => 4294967295 };
 
 my @numbers = qw(cost want returned debt most free debt_most quantum admitted
-                 refused_cost denied peak backlog backlog_most);
+                 refused_cost uncounted denied peak backlog backlog_most);
 
 sub entry {
     my %e = (key => 0, flags => 0, version => 0, (map { $_ => 0 } @numbers),
@@ -51,7 +51,7 @@ sub entry {
 }
 
 sub packed {
-    return join '', map { pack 'CCv V14 d<d<', @{$_}{'key', 'flags',
+    return join '', map { pack 'CCv V15 d<d<', @{$_}{'key', 'flags',
         'version', @numbers, 'drain', 'backlog_drain'} } @_;
 }
 
@@ -167,11 +167,13 @@ sub model {
         $v->{level} += $grant;
     }
 
-    $v->{backlog} = max($v->{backlog} - $e->{backlog_drain} * $dt, 0)
-                    + min($offered, $e->{backlog} + $e->{denied})
-                    - $e->{denied};
-    $v->{backlog} = min(max($v->{backlog}, 0), $e->{backlog_most});
-    $v->{admitted} += $admits;
+    my $denied = $e->{flags} & CLIPPED ? 0 : $e->{denied};
+
+    $v->{backlog} = max($v->{backlog} - $e->{backlog_drain} * $dt, 0);
+    my $most = max($v->{backlog}, $e->{backlog_most});
+    $v->{backlog} += min($offered, $e->{backlog} + $denied) - $denied;
+    $v->{backlog} = min(max($v->{backlog}, 0), $most);
+    $v->{admitted} = max($v->{admitted} + $admits - $e->{uncounted}, 0);
     $v->{denied} += $e->{denied};
     $v->{peak} = max($v->{peak}, $e->{peak}, ceil($v->{backlog}));
 
@@ -189,7 +191,8 @@ for my $round (1 .. 400) {
     my $nodes = 1 + int rand 4;
     my @entries = map {
         entry(key => int rand @keys,
-              flags => int(rand 4) | AGAIN * int rand 2,
+              flags => int(rand 4) | AGAIN * int(rand 2)
+                       | CLIPPED * int(rand 2),
               cost => int rand 3000,
               want => int(rand 6) * 1000,
               returned => rand() < 0.3 ? int rand 3000 : 0,
@@ -201,6 +204,7 @@ for my $round (1 .. 400) {
               admitted => int rand 4000,
               refused_cost => int rand 2000,
               denied => rand() < 0.3 ? int rand 3000 : 0,
+              uncounted => rand() < 0.3 ? int rand 3000 : 0,
               peak => int rand 9000,
               backlog => int rand 6000,
               backlog_most => rand() < 0.5 ? TOP : 12000,

@@ -32,7 +32,7 @@ static void
 lease_store(lease_value_t *v, uint32_t nodes, const prd_lease_request_t *req,
     double now_ms, prd_lease_reply_t *reply)
 {
-    double    dt, offered, admits, whole;
+    double    dt, offered, admits, whole, denied, most;
     uint32_t  level;
 
     memset(reply, 0, sizeof(prd_lease_reply_t));
@@ -84,16 +84,17 @@ lease_store(lease_value_t *v, uint32_t nodes, const prd_lease_request_t *req,
         whole += reply->grant;
     }
 
+    denied = req->flags & PRD_LEASE_F_CLIPPED ? 0 : req->denied;
     v->backlog = fmax(v->backlog - req->backlog_drain * dt, 0);
-    v->backlog += fmin(offered, (double) req->backlog + req->denied)
-                  - req->denied;
-    v->backlog = fmin(fmax(v->backlog, 0), req->backlog_most);
+    most = fmax(v->backlog, req->backlog_most);
+    v->backlog += fmin(offered, req->backlog + denied) - denied;
+    v->backlog = fmin(fmax(v->backlog, 0), most);
 
     if (dt > 60000 && v->admitted + v->peak <= 0) {
         v->denied = 0;
     }
 
-    v->admitted += admits;
+    v->admitted = fmax(v->admitted + admits - req->uncounted, 0);
     v->denied += req->denied;
     v->peak = fmax(v->peak, fmax(req->peak, ceil(v->backlog)));
 

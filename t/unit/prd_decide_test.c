@@ -994,11 +994,11 @@ peeks(void)
 static void
 charges(void)
 {
-    uint32_t      slot;
+    uint32_t      i, slot;
     int64_t       pool;
     prd_ask_t     ask;
     prd_view_t    v;
-    prd_answer_t  a;
+    prd_answer_t  a, many[8];
     prd_policy_t  policy;
 
     lab_policy(&policy, SLOW " burst=99 charge=$cost capacity=100r/s");
@@ -1098,6 +1098,65 @@ charges(void)
     prd_unlearn(&v, &policy, &ask, &a);
     is_int(atomic_load(&v.table.entries[a.slot].denied), 1000,
            "where nothing is learned, there is nothing to forget");
+    free(v.zone);
+
+    /* a flood with some of them in it is a flood: its backlog has an end */
+
+    lab_policy(&policy, SLOW " burst=99 warmup=0");
+    v = lab_zone(&policy, 100, LAB_S, LAB_MS);
+    atomic_store(&v.zone->warm, 1);
+    ask = lab_ask(&policy, 42, LAB_MS);
+    a = decide(&v, &policy, &ask);
+    slot = a.slot;
+    lab_learn(&v, slot, 0.001, 4, 30);
+
+    for (i = 0; i < 20; i++) {
+        a = decide(&v, &policy, &ask);
+    }
+
+    is_int(a.backlog, 8000, "20 requests, a depth of 4: a backlog of 8");
+
+    for (i = 0; i < 8; i++) {
+        many[i] = decide(&v, &policy, &ask);
+    }
+
+    for (i = 0; i < 8; i++) {
+        prd_unlearn(&v, &policy, &ask, &many[i]);
+    }
+
+    is_int(prd_word_level(atomic_load(&v.table.entries[slot].virtual_)), 8000,
+           "8 denied are no less");
+    is_int(atomic_load(&v.table.entries[slot].denied), 8000,
+           "but teach nothing");
+
+    ask.now_ms += 3000000;
+    a = decide(&v, &policy, &ask);
+    many[0] = decide(&v, &policy, &ask);
+    prd_unlearn(&v, &policy, &ask, &many[0]);
+    ok(prd_word_level(atomic_load(&v.table.entries[slot].virtual_))
+       == a.backlog && a.backlog < 8000, "with room in it, one comes off");
+    free(v.zone);
+
+    /* nor is a cheap request that was held for much */
+
+    lab_policy(&policy, SLOW " burst=99 charge=$cost warmup=0");
+    v = lab_zone(&policy, 100, LAB_S, LAB_MS);
+    atomic_store(&v.zone->warm, 1);
+    atomic_store(&v.zone->hold, 3000);
+    ask = lab_ask(&policy, 42, LAB_MS);
+    ask.charged = 1;
+    a = decide(&v, &policy, &ask);
+    slot = a.slot;
+    lab_learn(&v, slot, 0.001, 4, 30);
+    prd_settle(&v, &policy, &ask, &a, 9000);
+
+    for (i = 0; i < 8; i++) {
+        a = decide(&v, &policy, &ask);
+        prd_settle(&v, &policy, &ask, &a, 100);
+    }
+
+    ok(prd_word_level(atomic_load(&v.table.entries[slot].virtual_)) > 7500,
+       "nor what costs less than was held");
     free(v.zone);
 
     /* and what they would have cost is nobody's demand, nor habit */

@@ -831,10 +831,12 @@ lates(void)
                 is_int(prd_word_level(atomic_load(&l->held)),
                        !admitted && !refuse ? 1000 : 0,
                        "held: what was debited and not used");
-                is_int(rc, refuse ? PRD_DECLINED : PRD_OK,
+                is_int(rc, !admitted && !refuse ? PRD_OK : PRD_DECLINED,
                        "somebody looks after that");
-                is_int(atomic_load(&v->table.entries[req.slot].denied),
-                       refuse ? 0 : 1000, "nor is it counted twice");
+                is_int((uint32_t) (value[0].admitted
+                                   - (uint32_t) atomic_load(&l->refused)
+                                   + (double) (atomic_load(&l->work) >> 32)),
+                       2000 + 1000 * admitted, "nor is it counted twice");
                 ok(books(), "books agree");
             }
         }
@@ -960,9 +962,12 @@ home(lease_value_t *v, double *peak)
 
     rest = fmax(v->denied - v->admitted, 0);
     count = fmax(v->admitted - v->denied, 0);
-    *peak = v->denied > 0 ? fmax(v->peak - v->denied, fmin(v->peak, count))
-                          : v->peak;
-    *peak = count > 0 ? *peak : 0;
+    *peak = v->peak;
+
+    if (v->denied > 0) {
+        *peak = count > 0 ? fmax(v->peak - v->denied, fmin(v->peak, count))
+                          : 0;
+    }
 
     v->admitted = v->peak = 0;
     v->denied = rest;
@@ -1010,9 +1015,10 @@ guesses(prd_lease_mode_e mode, unsigned ahead, unsigned between, unsigned late_)
             k = i % 64;
             ask[k] = lab_ask(&policy, 1, now);
 
-            if (late_) {
-                (void) prd_lease_decide(&node[0].view, &policy, &ask[k],
-                                        &answer[k], mode);
+            if (late_ && prd_lease_decide(&node[0].view, &policy, &ask[k],
+                                          &answer[k], mode)
+                         == PRD_EAGAIN)
+            {
                 prd_lease_ask(&node[0].view, &policy, &ask[k], &answer[k], 1,
                               &req);
                 lease_store(stored(1), nodes, &req, store_ms, &reply);
@@ -1030,7 +1036,7 @@ guesses(prd_lease_mode_e mode, unsigned ahead, unsigned between, unsigned late_)
                     node[0].due[node[0].n++] = due;
                 }
 
-            } else {
+            } else if (!late_) {
                 (void) request_of(0, &ask[k], &answer[k], mode, 0);
             }
 
@@ -1071,6 +1077,171 @@ guesses(prd_lease_mode_e mode, unsigned ahead, unsigned between, unsigned late_)
            "... the next one at %u: %.1f, peak %.1f; left %.1f", k,
            next / 1000, peak / 1000, left / 1000);
     }
+}
+
+
+/*
+ * What is asked for and not admitted stays demand, once: refused by another
+ * limit before or after it was asked for, or by the pool.
+ */
+
+static void
+elsewhere(prd_lease_mode_e mode)
+{
+    double        count, peak;
+    uint32_t      i, slot;
+    prd_ask_t     ask;
+    prd_answer_t  answer;
+
+    start("rate=10r/s burst=500", 1, LAB_MS);
+
+    ask = lab_ask(&policy, 1, now);
+    (void) request_of(0, &ask, &answer, mode, 0);
+    slot = answer.slot;
+    lab_learn(&node[0].view, slot, 0.01, 400, 30);
+    ticks(10000);
+    (void) home(&value[0], &peak);
+
+    for (i = 0; i < 40; i++) {
+        ask = lab_ask(&policy, 1, now);
+
+        if (i % 2) {
+            (void) prd_lease_judge(&node[0].view, &policy, &ask, &answer,
+                                   mode);
+
+        } else {
+            (void) request_of(0, &ask, &answer, mode, 0);
+        }
+
+        prd_lease_refund(&node[0].view, &policy, &ask, &answer);
+        prd_lease_refund(&node[0].view, &policy, &ask, &answer);
+        enqueue(&node[0], &ask, &answer);
+        pass(mode == PRD_LEASE_LEASE && i % 4 == 0 ? 2500 : 1);
+        tick(0, 0, 0);
+    }
+
+    ticks(5000);
+    ok(fabs(value[0].backlog - 41000) < 1500,
+       "40 refused by another limit, mode %u: a backlog of %.1f", mode,
+       value[0].backlog / 1000);
+    (void) request(0, 1, mode);
+    ticks(5000);
+    count = home(&value[0], &peak);
+    ok(fabs(count - 1000) < 0.5 && fabs(peak - 42000) < 1500,
+       "and one that passes: %.1f counted, peak %.1f", count / 1000,
+       peak / 1000);
+    ok(books(), "books agree");
+}
+
+
+static void
+shortage(void)
+{
+    double    count, peak;
+    uint32_t  i, n;
+
+    start("rate=10r/s burst=500 capacity=1r/s", 1, LAB_MS);
+
+    for (i = n = 0; i < 40; i++) {
+        n += request(0, 1, PRD_LEASE_STRICT);
+        ticks(100);
+    }
+
+    ticks(5000);
+    count = home(&value[0], &peak);
+    ok(n < 30 && fabs(count - n * 1000) < 0.5 && peak >= 5000,
+       "a shortage: %u of 40 admitted, %.1f counted, peak %.1f", n,
+       count / 1000, peak / 1000);
+    ok(books(), "books agree");
+}
+
+
+/* Holds of 100 for what costs 1 or 199, settled before and after a report. */
+
+static void
+prices(uint32_t wait)
+{
+    double        count, peak;
+    uint32_t      i;
+    prd_ask_t     ask;
+    prd_view_t   *v;
+    prd_answer_t  answer;
+
+    start("rate=1000r/s burst=5000 charge=$cost", 1, LAB_MS);
+    v = &node[0].view;
+    atomic_store(&v->zone->hold, 100000);
+
+    for (i = 0; i < 100; i++) {
+        ask = lab_ask(&policy, 1, now);
+        ask.charged = 1;
+        (void) request_of(0, &ask, &answer, PRD_LEASE_LEASE, 0);
+        ticks(wait);
+        prd_lease_settle(v, &policy, &ask, &answer, i % 2 ? 199000 : 1000);
+        enqueue(&node[0], &ask, &answer);
+        pass(100);
+        tick(0, 0, 0);
+    }
+
+    ticks(5000);
+    count = home(&value[0], &peak);
+    ok(fabs(count - 10000e3) < 1, "charged after %u ms: %.0f counted", wait,
+       count / 1000);
+    ok(books(), "books agree");
+}
+
+
+/*
+ * The backlog of a flood ends at two depths.  What was denied meanwhile was
+ * not in it; nor does a node that does not know the client cut it off.
+ */
+
+static void
+flooded(prd_lease_mode_e mode)
+{
+    uint32_t      i, slot;
+    prd_ask_t     ask[8];
+    prd_answer_t  answer[8];
+
+    start("rate=10r/s burst=500", 2, LAB_MS);
+
+    ask[0] = lab_ask(&policy, 1, now);
+    (void) request_of(0, &ask[0], &answer[0], mode, 0);
+    slot = answer[0].slot;
+    lab_learn(&node[0].view, slot, 0.001, 20, 30);
+    atomic_store(&node[0].view.zone->warm, 1);
+    atomic_store(&node[1].view.zone->warm, 1);
+
+    for (i = 0; i < 60; i++) {
+        (void) request(0, 1, mode);
+        ticks(10);
+    }
+
+    for (i = 0; i < 8; i++) {
+        ask[i] = lab_ask(&policy, 1, now);
+        (void) request_of(0, &ask[i], &answer[i], mode, 0);
+        enqueue(&node[0], &ask[i], &answer[i]);
+    }
+
+    for (i = 0; i < 8; i++) {
+        prd_lease_deny(&node[0].view, &policy, &ask[i], &answer[i]);
+        enqueue(&node[0], &ask[i], &answer[i]);
+        ticks(500);
+    }
+
+    ticks(5000);
+    ok(value[0].backlog > 39000 && value[0].backlog <= 40000.5,
+       "a flood, mode %u, and 8 denied: its backlog is %.1f", mode,
+       value[0].backlog / 1000);
+
+    /* the other one knows newcomers, of a depth of 2 or so */
+
+    (void) request(1, 1, mode);
+    ticks(5000);
+    ok(value[0].backlog > 39000, "a node that does not know the client: %.1f",
+       value[0].backlog / 1000);
+    (void) request(0, 1, mode);
+    ok(prd_word_level(atomic_load(&node[0].view.table.entries[slot].virtual_))
+       > 39000, "so who does is not deceived");
 }
 
 
@@ -2022,6 +2193,13 @@ main(void)
                 !!(i & 4), !!(i & 8));
     }
 
+    elsewhere(PRD_LEASE_LEASE);
+    elsewhere(PRD_LEASE_STRICT);
+    shortage();
+    prices(0);
+    prices(3000);
+    flooded(PRD_LEASE_LEASE);
+    flooded(PRD_LEASE_STRICT);
     guesses_lost(0);
     guesses_lost(1);
     guesses_priced();
