@@ -95,6 +95,7 @@ prd_lease_undo(prd_view_t *view, const prd_ask_t *ask, prd_answer_t *answer,
         prd_lease_count(view, PRD_CNT_LEASE_REFUNDED, answer->cost);
         prd_lease_count(view, PRD_CNT_LEASE_FORFEITED, answer->cost);
         answer->paid[key - 1] = PRD_PAID_NOT;
+        answer->told |= (uint8_t) key;
         return;
     }
 
@@ -133,7 +134,7 @@ static void
 prd_lease_give_back(prd_view_t *view, const prd_ask_t *ask,
     prd_answer_t *answer)
 {
-    uint32_t      backlog;
+    uint32_t      backlog, slot;
     unsigned      key;
     prd_lease_t  *l;
 
@@ -152,8 +153,13 @@ prd_lease_give_back(prd_view_t *view, const prd_ask_t *ask,
         }
 
         answer->told |= (uint8_t) key;
+        slot = prd_lease_slot(answer, key);
 
-        l = prd_lease_open(view, prd_lease_slot(answer, key));
+        if (!prd_step_holds(view, slot, prd_lease_tag(ask, key))) {
+            continue;
+        }
+
+        l = prd_lease_open(view, slot);
         prd_lease_note_refused(l, answer->cost, 0);
         prd_lease_work(l, 0, backlog);
         prd_lease_mark(l, answer, key, ask->now_ms, 0);
@@ -804,10 +810,6 @@ prd_lease_try(prd_view_t *view, const prd_policy_t *policy,
             (void) prd_lease_charge(view, policy, ask, answer);
         }
 
-        if (answer->full) {
-            answer->due = 0;
-        }
-
         return PRD_OK;
     }
 
@@ -968,10 +970,6 @@ prd_lease_deny(prd_view_t *view, const prd_policy_t *policy,
 
     prd_lease_deny_key(view, policy, ask, answer, PRD_LEASE_CLIENT);
     prd_lease_deny_key(view, policy, ask, answer, PRD_LEASE_PARENT);
-
-    if (answer->full) {
-        answer->due = 0;
-    }
 }
 
 
@@ -1061,10 +1059,6 @@ prd_lease_settle(prd_view_t *view, const prd_policy_t *policy,
 
     prd_lease_settle_key(view, ask, answer, PRD_LEASE_CLIENT, diff);
     prd_lease_settle_key(view, ask, answer, PRD_LEASE_PARENT, diff);
-
-    if (answer->full) {
-        answer->due = 0;
-    }
 
     if (answer->pooled) {
         prd_pool_adjust(&view->zone->pool, &policy->pool, diff, ask->now_ms);
@@ -1209,7 +1203,9 @@ prd_lease_timeout(prd_view_t *view, const prd_policy_t *policy,
     answer->away |= (uint8_t) key;
     answer->mode = (uint8_t) mode;
 
-    if (sent == PRD_LEASE_UNSENT) {
+    /* asked for a second time: the first time it was told */
+
+    if (sent == PRD_LEASE_UNSENT && !(req->flags & PRD_LEASE_F_AGAIN)) {
         answer->told &= (uint8_t) ~key;
     }
 
@@ -1217,8 +1213,11 @@ prd_lease_timeout(prd_view_t *view, const prd_policy_t *policy,
         prd_zone_add(view, PRD_CNT_LEASE_AWAY, 1);
     }
 
-    if (req->debt && sent != PRD_LEASE_LATE) {
-        prd_lease_mark(&view->leases[req->slot], answer, key, now_ms, 1);
+    if (sent != PRD_LEASE_LATE
+        && (req->debt || prd_lease_seen(view, req->slot)))
+    {
+        prd_lease_mark(&view->leases[req->slot], answer, key, now_ms,
+                       req->debt != 0);
     }
 
     if (answer->ask == 0) {

@@ -299,6 +299,12 @@ prd_lease_mark(prd_lease_t *l, prd_answer_t *answer, unsigned key,
 {
     uint32_t  watch;
 
+    /* the overflow bucket is nobody's: it has no key in the store */
+
+    if (answer->full && key == PRD_LEASE_CLIENT) {
+        return;
+    }
+
     if (prd_lease_queued(l, now_ms, (answer->away & key) ? PRD_LEASE_AWAY_MS
                                                          : PRD_LEASE_QUEUE_MS))
     {
@@ -315,6 +321,20 @@ prd_lease_mark(prd_lease_t *l, prd_answer_t *answer, unsigned key,
 
     prd_lease_queue(l, now_ms | 1);
     answer->due |= (uint8_t) key;
+}
+
+
+/* Is there demand to report? */
+
+static inline int
+prd_lease_seen(prd_view_t *view, uint32_t slot)
+{
+    prd_lease_t  *l;
+
+    l = &view->leases[slot];
+
+    return prd_lease_load(&l->work) >> 32 || prd_lease_load(&l->refused)
+           || prd_lease_load32(&view->table.entries[slot].denied);
 }
 
 

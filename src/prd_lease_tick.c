@@ -499,8 +499,9 @@ prd_lease_drop(prd_view_t *view, const prd_lease_request_t *req,
 
     prd_lease_restore(view, req, sent, now_ms);
 
-    if ((req->debt == 0 && req->denied == 0) || sent == PRD_LEASE_LATE
-        || !prd_lease_mine(view, req->slot, req->tag, req->generation))
+    if (sent == PRD_LEASE_LATE
+        || !prd_lease_mine(view, req->slot, req->tag, req->generation)
+        || (req->debt == 0 && !prd_lease_seen(view, req->slot)))
     {
         return PRD_DECLINED;
     }
@@ -541,20 +542,6 @@ prd_lease_unqueue(prd_lease_t *l)
 {
     prd_lease_queue(l, 0);
     atomic_thread_fence(memory_order_seq_cst);
-}
-
-
-/* Is there demand to report? */
-
-static int
-prd_lease_seen(prd_view_t *view, uint32_t slot)
-{
-    prd_lease_t  *l;
-
-    l = &view->leases[slot];
-
-    return prd_lease_load(&l->work) >> 32 || prd_lease_load(&l->refused)
-           || prd_lease_load32(&view->table.entries[slot].denied);
 }
 
 

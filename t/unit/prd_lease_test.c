@@ -1245,6 +1245,102 @@ flooded(prd_lease_mode_e mode)
 }
 
 
+/* The overflow bucket of a full table is nobody's: the store never hears. */
+
+static void
+strangers(void)
+{
+    uint32_t      i, n, due;
+    prd_ask_t     ask;
+    prd_view_t   *v;
+    prd_answer_t  answer;
+
+    start("rate=1r/s burst=5", 1, LAB_MS);
+    v = &node[0].view;
+
+    for (i = 0; i < prd_zone_slots(v); i++) {
+        atomic_store(&v->table.tags[i], i + 1);
+        lab_learn(v, i, 0.01, 5, 60);
+    }
+
+    for (i = n = due = 0; i < 300; i++) {
+        ask = lab_ask(&policy, 0x5555000000ull + i * 0x9e3779b97f4a7c15ull,
+                      now);
+        (void) prd_lease_judge(v, &policy, &ask, &answer, PRD_LEASE_LEASE);
+        due += !answer.full;
+
+        if (i % 2 == 0 && answer.verdict != PRD_REJECTED
+            && prd_lease_charge(v, &policy, &ask, &answer) == PRD_OK)
+        {
+            n++;
+
+        } else {
+            prd_lease_refund(v, &policy, &ask, &answer);
+        }
+
+        due += answer.due;
+        enqueue(&node[0], &ask, &answer);
+        pass(10);
+        tick(0, 0, 0);
+    }
+
+    ok(due == 0 && node[0].n == 0, "a full table: nothing is told of strangers");
+    ok(n >= 7 && n <= 9, "who share their bucket: %u of 150 in 3 s", n);
+}
+
+
+/* Judged, and while another limit's store was asked the slot was given away. */
+
+static void
+given_away(void)
+{
+    prd_ask_t     ask;
+    prd_view_t   *v;
+    prd_answer_t  answer;
+
+    start("rate=10r/s burst=50", 1, LAB_MS);
+    v = &node[0].view;
+    ask = lab_ask(&policy, 1, now);
+    (void) prd_lease_judge(v, &policy, &ask, &answer, PRD_LEASE_LEASE);
+    atomic_store(&v->table.tags[answer.slot], 99);
+    prd_lease_refund(v, &policy, &ask, &answer);
+    ok(atomic_load(&v->leases[answer.slot].refused) == 0
+       && atomic_load(&v->leases[answer.slot].work) == 0,
+       "what a slot's former client wanted is not its next one's demand");
+}
+
+
+/* A question that carries what was denied is lost: it is told once more. */
+
+static void
+guess_lost(void)
+{
+    double               count, peak;
+    prd_ask_t            ask;
+    prd_answer_t         answer;
+    prd_lease_request_t  req;
+
+    start("rate=10r/s burst=50", 1, LAB_MS);
+    ask = lab_ask(&policy, 1, now);
+    (void) request_of(0, &ask, &answer, PRD_LEASE_STRICT, 0);
+    prd_lease_deny(&node[0].view, &policy, &ask, &answer);
+    enqueue(&node[0], &ask, &answer);
+    pass(10);
+    ask = lab_ask(&policy, 1, now);
+    (void) prd_lease_decide(&node[0].view, &policy, &ask, &answer,
+                            PRD_LEASE_STRICT);
+    prd_lease_ask(&node[0].view, &policy, &ask, &answer, 1, &req);
+    is_int(req.denied, 1000, "a question carries what was denied");
+    ticks(3000);
+    prd_lease_timeout(&node[0].view, &policy, &ask, &answer, 1, &req,
+                      PRD_LEASE_LOST, PRD_LEASE_REFUSE, now);
+    enqueue(&node[0], &ask, &answer);
+    ticks(5000);
+    count = home(&value[0], &peak);
+    is_int((uint32_t) count, 0, "and is lost: it is told all the same");
+}
+
+
 /* An entry that is lost with what it says: nothing is taken from others. */
 
 static void
@@ -2200,6 +2296,9 @@ main(void)
     prices(3000);
     flooded(PRD_LEASE_LEASE);
     flooded(PRD_LEASE_STRICT);
+    strangers();
+    given_away();
+    guess_lost();
     guesses_lost(0);
     guesses_lost(1);
     guesses_priced();
