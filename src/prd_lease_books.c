@@ -312,6 +312,21 @@ prd_lease_unowe(prd_lease_t *l, uint32_t units)
 }
 
 
+void
+prd_lease_repay(prd_view_t *view, prd_lease_t *l, unsigned paid,
+    uint32_t units, uint32_t now_ms)
+{
+    if (paid == PRD_PAID_DEBT) {
+        units -= prd_lease_unowe(l, units);
+    }
+
+    if (units) {
+        prd_lease_hold(view, l, units, now_ms);
+        prd_lease_count(view, PRD_CNT_LEASE_REFUNDED, units);
+    }
+}
+
+
 /*
  * What was counted and is no demand: by this node and reported, or by the
  * store.  clipped: not all of it was in the backlog.  prd_lease_mark() follows.

@@ -1,9 +1,9 @@
 
 /*
  * What the files of leases share, for these alone: prd_lease.c (decisions),
- * prd_lease_tick.c (entries of batches, what is looked after),
- * prd_lease_books.c (a key's words), prd_lease_wire.c (bytes).  In this order
- * they call each other.
+ * prd_lease_after.c (what follows them), prd_lease_tick.c (entries of batches,
+ * what is looked after), prd_lease_books.c (a key's words), prd_lease_wire.c
+ * (bytes).  In this order they call each other.
  */
 
 
@@ -24,6 +24,14 @@
 
 #define PRD_LEASE_CLIPPED    0x80000000u
 #define PRD_LEASE_DENIED     0x7fffffffu
+
+
+/* How a key was paid: prd_answer_t.paid. */
+
+#define PRD_PAID_NOT    0
+#define PRD_PAID_HELD   1
+#define PRD_PAID_ASKED  2             /* the store has debited it */
+#define PRD_PAID_DEBT   3
 
 
 static inline uint64_t
@@ -187,6 +195,13 @@ void prd_lease_fly(prd_lease_t *l, uint32_t units, int way,
     uint32_t asked_ms);
 uint32_t prd_lease_flying(prd_lease_t *l, uint32_t now_ms);
 void prd_lease_note_owed(prd_view_t *view, uint64_t units);
+
+/*
+ * What was taken for a request (and paid so) goes into the lease, or was never
+ * debited.
+ */
+void prd_lease_repay(prd_view_t *view, prd_lease_t *l, unsigned paid,
+    uint32_t units, uint32_t now_ms);
 
 /* Demand, to be reported. */
 uint32_t prd_lease_unwork(prd_lease_t *l, uint32_t cost);
