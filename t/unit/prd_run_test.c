@@ -374,6 +374,7 @@ killed(void)
     void             *mem;
     size_t            size;
     int64_t           over, most;
+    uint32_t          slot;
     uint64_t          admitted;
     prd_ask_t         ask;
     prd_run_t         run;
@@ -428,11 +429,19 @@ killed(void)
             waitpid(pid[k], NULL, 0);
         }
 
+        /* on a slow machine none of them has begun */
+
+        slot = prd_table_find(&v.table, ask.tag);
+        admitted = atomic_load(done);
+
+        if (slot == PRD_NO_SLOT) {
+            wrong += admitted != 0;
+            continue;
+        }
+
         /* one under way is charged, or was charged and not counted */
 
-        admitted = atomic_load(done);
-        over = (int64_t) lab_level(&v, prd_table_find(&v.table, ask.tag))
-               - (int64_t) admitted;
+        over = (int64_t) lab_level(&v, slot) - (int64_t) admitted;
         most = prd_max(most, over);
         wrong += over < 0 || over > 2 * (PRD_RUN_AHEAD + 1)
                                     * (int64_t) policy.unit;
