@@ -62,7 +62,7 @@ static void
 prd_lease_settle_key(prd_view_t *view, const prd_ask_t *ask,
     prd_answer_t *answer, unsigned key, int64_t diff)
 {
-    uint32_t      slot, most, n, wanted;
+    uint32_t      slot, most, n, wanted, backlog;
     uint32_t     *added;
     prd_lease_t  *l;
 
@@ -99,16 +99,20 @@ prd_lease_settle_key(prd_view_t *view, const prd_ask_t *ask,
 
         prd_lease_repay(view, l, answer->paid[key - 1], n, ask->now_ms);
 
-
         if (!answer->denied) {
 
             if (answer->paid[key - 1] != PRD_PAID_ASKED) {
                 n -= prd_lease_unwork(l, n);
             }
 
-            if (n) {
-                wanted = key == PRD_LEASE_CLIENT ? answer->wanted
-                                                 : answer->parent_wanted;
+            wanted = key == PRD_LEASE_CLIENT ? answer->wanted
+                                             : answer->parent_wanted;
+            backlog = key == PRD_LEASE_CLIENT ? answer->backlog
+                                              : answer->parent_backlog;
+
+            /* where nothing is learned nobody need know */
+
+            if (n && backlog) {
                 prd_lease_deny_later(view, slot, n, wanted < answer->cost);
             }
         }

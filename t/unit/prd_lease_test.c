@@ -1472,6 +1472,16 @@ guesses_priced(void)
     is_int((uint32_t) (value[0].admitted - value[0].denied), 9000,
            "as much is counted");
     ok(books(), "books agree");
+
+    start("rate=100r/s burst=500 charge=$cost learn=off", 1, LAB_MS);
+    v = &node[0].view;
+    ask = lab_ask(&policy, 1, now);
+    ask.charged = 1;
+    (void) request_of(0, &ask, &answer, PRD_LEASE_STRICT, 0);
+    prd_lease_settle(v, &policy, &ask, &answer, 500);
+    is_int(atomic_load(&v->table.entries[answer.slot].denied), 0,
+           "learn=off: nothing is told of it");
+    ok(books(), "books agree");
 }
 
 
