@@ -177,7 +177,6 @@ ngx_http_predictive_forecaster(ngx_cycle_t *cycle)
 }
 
 
-
 static ngx_int_t
 ngx_http_predictive_attach(ngx_http_predictive_worker_t *w,
     ngx_cycle_t *cycle)

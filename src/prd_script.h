@@ -13,8 +13,8 @@
  *
  *   version u8 = 1 | level f64 | time, ms, f64 | backlog f32 |
  *   2 x second in which it was put among the active, 1: whole tokens, u32 |
- *   since its home looked last: admitted u32, of which were answered with 401
- *   or 403 u32, peak u32 |
+ *   since its home looked last: admitted u32, what of it is no demand u32 (401,
+ *   403; what is more than was admitted goes on, for a minute), peak u32 |
  *   version of the envelope u16 | envelope u64 | profile, at most 64 bytes
  *
  * What cannot be read counts as absent and is overwritten; a key of another
